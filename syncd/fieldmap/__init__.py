@@ -1,0 +1,16 @@
+"""The field map: what becomes of a CRM's row on its way into wolkvox. Pure.
+
+    `rules` --`problems`--> `columns`, compiled --rows, by `mapping`--> records and rejections
+                            `sources` `text` `phones`
+
+Total: a row of any values gives a record that obeys `syncd.record.Schema`, or a `Rejection` that names field,
+rule and column and holds no value of the row. Begin at `rules.FieldRule`, which says what may be written and
+in which order it is applied.
+"""
+
+from __future__ import annotations
+
+from syncd.fieldmap.mapping import FieldMap, compile_map
+from syncd.fieldmap.rules import FieldMapError, FieldRule, PhoneRule, Problem
+
+__all__ = ["FieldMap", "FieldMapError", "FieldRule", "PhoneRule", "Problem", "compile_map"]
