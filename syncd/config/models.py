@@ -1,0 +1,375 @@
+"""The configuration as typed, frozen models: one class a table of the TOML file, one field a key.
+
+The docstring under a field is its documentation; `config.example.toml` is checked against these models.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from syncd.config.fields import FieldSpec
+from syncd.fieldmap import FieldMapError, compile_map
+from syncd.pacing import HoursError, OpenHours
+
+CALLS_PER_LICENSE = 1000
+"""Calls a day that one licence gives (vendor's documentation)."""
+LARGEST_BATCH = 10_000
+"""Records that one call may carry (vendor's documentation)."""
+
+
+class Table(BaseModel):
+    """What every table of the configuration shares: unknown keys are errors, nothing changes after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=False
+    )
+
+
+def _database_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError("must begin with postgresql://")
+    if parts.password is not None:
+        raise ValueError("must not hold a password; put it in a file of its own and name that in password_file")
+    if not parts.path.strip("/"):
+        raise ValueError("must name the database, as in postgresql://user@host:5432/database")
+    return value
+
+
+def _ledger_url(value: str) -> str:
+    if value.startswith("sqlite:"):
+        if not value.startswith("sqlite:////"):
+            raise ValueError("must give an absolute path, with four slashes: sqlite:////var/lib/syncd/ledger.db")
+        return value
+    if not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with sqlite://// or postgresql://")
+    return _database_url(value)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as https://wv0042.wolkvox.com")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("must be https: over plain http the token could be read on the way (loopback excepted)")
+    return value.rstrip("/")
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone of the IANA database, such as America/Bogota") from None
+    return value
+
+
+SecretFile = Annotated[Path, Field(strict=False)]
+"""A path, written as a string; looked up as `read_secret` says."""
+
+
+class Crm(Table):
+    """The CRM's database: read only, never written."""
+
+    url: Annotated[str, AfterValidator(_database_url)]
+    """Where it is: postgresql://user@host:port/database, and libpq's parameters such as ?sslmode=verify-full."""
+    password_file: SecretFile | None = None
+    """A file that holds the password and nothing else."""
+    statement_timeout_secs: int = Field(default=30, ge=1, le=3600)
+    """A query that takes longer is given up, so that syncd cannot weigh on the CRM."""
+
+
+class Ledger(Table):
+    """syncd's own memory of what it captured and sent."""
+
+    url: Annotated[str, AfterValidator(_ledger_url)] = "sqlite:////var/lib/syncd/ledger.db"
+    """A file of SQLite on a local disk, or a Postgres database."""
+    password_file: SecretFile | None = None
+    """A file that holds the password of a Postgres ledger."""
+    hash_key_file: SecretFile | None = None
+    """A file with 32 or more random characters that key the ledger's hashes; by default, with SQLite, a file beside
+    the ledger that syncd makes itself. A Postgres ledger needs it, the same on every host."""
+
+    @model_validator(mode="after")
+    def _postgres_needs_a_key(self) -> Self:
+        if not self.is_sqlite and self.hash_key_file is None:
+            raise ValueError(
+                "hash_key_file is required with a Postgres ledger; make one with: head -c 32 /dev/urandom | base64"
+            )
+        return self
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the ledger is a file of this host."""
+        return self.url.startswith("sqlite:")
+
+
+class Wolkvox(Table):
+    """The operation that dials."""
+
+    server: str = Field(pattern=r"^[A-Za-z0-9-]{1,40}$")
+    """The server's number, as in https://wv0042.wolkvox.com."""
+    token_file: SecretFile
+    """A file that holds the API token and nothing else."""
+    licenses: int = Field(ge=1, le=100_000)
+    """Licences of the operation: each gives 1,000 calls a day."""
+    reserve_calls: int = Field(default=0, ge=0)
+    """Calls a day left to your other integrations."""
+    timezone: Annotated[str, AfterValidator(_zone)] = "America/Bogota"
+    """The zone whose midnight begins the quota day, and in which recall_date and `hours` are written."""
+    concurrent_calls: Literal[1, 2] = 1
+    """Calls that may be in flight at once with this token."""
+    call_timeout_secs: int = Field(default=75, ge=1, le=600)
+    """How long one call may take in all; wolkvox itself gives up after 60 seconds."""
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    """Where to send the calls instead: the simulator. Plain http is refused off loopback."""
+
+    @model_validator(mode="after")
+    def _reserve_leaves_something(self) -> Self:
+        if self.reserve_calls >= self.licenses * CALLS_PER_LICENSE:
+            raise ValueError(
+                f"reserve_calls = {self.reserve_calls} leaves nothing of the {self.licenses * CALLS_PER_LICENSE} calls "
+                "a day that the licences give"
+            )
+        return self
+
+    @property
+    def address(self) -> str:
+        """The base of every call's address."""
+        return self.base_url or f"https://wv{self.server}.wolkvox.com"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of the quota day."""
+        return ZoneInfo(self.timezone)
+
+
+class Delivery(Table):
+    """When and how leads leave."""
+
+    batch_size: int = Field(default=LARGEST_BATCH, ge=1, le=LARGEST_BATCH)
+    """Leads that one call carries at most."""
+    max_wait_secs: int = Field(default=900, ge=1, le=86_400)
+    """No lead waits longer than this while calls are left and the hours are open."""
+    hours: list[str] = Field(default_factory=list)
+    """When leads may leave, such as "Mon-Fri 07:00-19:00"; empty: always."""
+    holidays: str | None = None
+    """The country whose public holidays have no delivery, such as "CO"; default: none."""
+    on_unresolved: Literal["hold", "assume-delivered", "resend"] = "hold"
+    """What becomes of leads whose call's outcome stays unknown after verification."""
+    verify_after_secs: int = Field(default=180, ge=60, le=86_400)
+    """An unknown outcome is asked about after this long."""
+    verify_again_secs: int = Field(default=600, ge=60, le=86_400)
+    """Absence counts once seen twice, this far apart."""
+    batch_marker: str | None = Field(default=None, pattern=r"^opt([1-9]|1[0-2])$")
+    """A field to stamp with the call's id, which makes verification exact."""
+
+    @field_validator("hours")
+    @classmethod
+    def _hours_parse(cls, value: list[str]) -> list[str]:
+        try:
+            OpenHours.parse(value)
+        except HoursError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("holidays")
+    @classmethod
+    def _holidays_known(cls, value: str | None) -> str | None:
+        if value is not None:
+            from holidays import (
+                list_supported_countries,
+            )  # a slow import, and only those who set the key pay it
+
+            if value not in list_supported_countries():
+                raise ValueError('must be the two letters of a country that has a calendar here, such as "CO"')
+        return value
+
+
+class Http(Table):
+    """Where syncd shows itself."""
+
+    listen: str = "127.0.0.1:9464"
+    """Address of /metrics, /livez, /readyz, /status and /; "" turns it off. Loopback only: it has no password."""
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_loopback(cls, value: str) -> str:
+        if value == "":
+            return value
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464")
+        if not is_loopback(host):
+            raise ValueError("must be a loopback address: the pages have no password; put a proxy before it")
+        return value
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port, or None where it is turned off."""
+        if not self.listen:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class Log(Table):
+    """What is logged, and how."""
+
+    format: Literal["json", "console"] | None = None
+    """Default: console on a terminal, else json."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least of what is logged."""
+
+
+class CampaignTable(Table):
+    """The campaign that a sync feeds."""
+
+    id: str = Field(pattern=r"^[0-9]{1,18}$")
+    """wolkvox's number of the campaign."""
+    type: Literal["predictive", "preview"]
+    """Which kind it is; decides the fields that a record has."""
+    status: Literal["start", "stop"]
+    """A command to the dialler that goes with every call: "start" sets the campaign dialling. No default."""
+
+
+class Dedupe(Table):
+    """Leads that are the same person."""
+
+    by: str
+    """The mapped wolkvox field that tells people apart, such as "tel1"."""
+    within_hours: int = Field(ge=1, le=8760)
+    """How long a delivered lead blocks another with the same value."""
+
+
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+_INSTANT_RULE = 'must be "now", "beginning" or an instant with its offset, such as 2026-11-01T00:00:00-05:00'
+
+
+class Sync(Table):
+    """One table that feeds one campaign."""
+
+    name: str
+    """How the sync is called in commands, logs and metrics: lower-case letters, digits, - and _."""
+    table: str
+    """schema.table, or a view; without a schema, public."""
+    key: str
+    """The column that identifies a row; must be unique."""
+    capture: Literal["poll", "listen", "slot"] = "poll"
+    """How changes are found. This version has "poll"."""
+    watermark_column: str | None = None
+    """poll: a timestamp or an increasing number that every insert and update sets; indexed."""
+    poll_secs: float = Field(default=5, ge=0.05, le=3600)
+    """poll: seconds from one query to the next."""
+    lookback_secs: int = Field(default=300, ge=0, le=604_800)
+    """poll: re-read this far behind the watermark, for transactions that commit late; longer than the CRM's longest."""
+    sweep_secs: int = Field(default=3600, ge=1, le=604_800)
+    """How often to look for rows that capture missed."""
+    start: str | datetime = "now"
+    """Where the first run begins: "now", "beginning", or an instant. Later runs go on where the ledger is."""
+    where: str | None = Field(default=None, min_length=1)
+    """A condition in SQL that a lead must meet; checked again at delivery."""
+    resend: Literal["never", "when-changed"] = "never"
+    """Whether a delivered lead is sent again when its record differs."""
+    require: list[str] = Field(default_factory=list)
+    """wolkvox fields that must not be empty."""
+    dedupe: Dedupe | None = None
+    """Leave out a lead whose value was delivered lately."""
+    campaign: CampaignTable
+    """Where its leads go."""
+    fields: dict[str, FieldSpec] = Field(min_length=1)
+    """wolkvox field = rule; a bare string is a column."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError("must be lower-case letters, digits, - and _, at most 63 of them")
+        return value
+
+    @field_validator("capture")
+    @classmethod
+    def _capture_is_here(cls, value: str) -> str:
+        if value != "poll":
+            raise ValueError('is not available in this version of syncd; use capture = "poll"')
+        return value
+
+    @field_validator("start")
+    @classmethod
+    def _start_is_an_instant(cls, value: str | datetime) -> str | datetime:
+        if value in ("now", "beginning"):
+            return value
+        try:
+            instant = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(_INSTANT_RULE) from None
+        if instant.tzinfo is None:
+            raise ValueError(_INSTANT_RULE)
+        return instant
+
+    @model_validator(mode="after")
+    def _poll_has_a_watermark(self) -> Self:
+        if self.capture == "poll" and self.watermark_column is None:
+            raise ValueError('watermark_column is required with capture = "poll"')
+        if self.dedupe is not None and self.dedupe.by not in self.fields:
+            raise ValueError(f'dedupe.by = "{self.dedupe.by}" is not among the mapped fields')
+        return self
+
+    @property
+    def relation(self) -> tuple[str, str]:
+        """Schema and name of the table."""
+        schema, dot, name = self.table.partition(".")
+        return (schema, name) if dot else ("public", schema)
+
+
+class Config(Table):
+    """The whole file."""
+
+    crm: Crm
+    ledger: Ledger = Field(default_factory=Ledger)
+    wolkvox: Wolkvox
+    delivery: Delivery = Field(default_factory=Delivery)
+    http: Http = Field(default_factory=Http)
+    log: Log = Field(default_factory=Log)
+    sync: list[Sync] = Field(min_length=1)
+
+    def problems(self) -> list[tuple[str, str, Any, str]]:
+        """Faults that only show between tables: (sync's name, key, value, rule), empty where all is well."""
+        found: list[tuple[str, str, Any, str]] = []
+        names = [sync.name for sync in self.sync]
+        for sync in self.sync:
+            if names.count(sync.name) > 1:
+                found.append((sync.name, "name", sync.name, "must be used by one [[sync]] only"))
+                names.remove(sync.name)
+            marker = self.delivery.batch_marker
+            if marker is not None and marker in sync.fields:
+                found.append((sync.name, f"fields.{marker}", marker, "is taken by delivery.batch_marker; map another"))
+            try:
+                compile_map(
+                    {field: spec.to_rule() for field, spec in sync.fields.items()},
+                    campaign_type=sync.campaign.type,
+                    require=sync.require,
+                    zone=self.wolkvox.zone,
+                )
+            except FieldMapError as error:
+                for problem in error.problems:
+                    key = f"fields.{problem.field}" + (f".{problem.key}" if problem.key else "")
+                    found.append((sync.name, key, problem.value, problem.rule))
+        return found
