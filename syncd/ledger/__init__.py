@@ -1,0 +1,25 @@
+"""The ledger: the only code that touches its tables.
+
+`Ledger` is what the loops hold: each of its methods is one transaction. Behind it, `captures` is what intake writes,
+`calls` what delivery writes, `views` what operators read, `lease` who may send; `home` is the database, `schema` its
+tables, `migration` their history.
+"""
+
+from __future__ import annotations
+
+from syncd.ledger.calls import Claim, Ending, Intent
+from syncd.ledger.captures import Captured
+from syncd.ledger.ledger import Ledger, open_ledger
+from syncd.ledger.lease import LEASE_SECS, RENEW_SECS, Lease
+
+__all__ = [
+    "LEASE_SECS",
+    "RENEW_SECS",
+    "Captured",
+    "Claim",
+    "Ending",
+    "Intent",
+    "Lease",
+    "Ledger",
+    "open_ledger",
+]

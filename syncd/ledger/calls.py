@@ -1,0 +1,384 @@
+"""What delivery writes: the claim, the intent before the call, and the outcome after it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from syncd.errors import LedgerError, QuotaSpent, SenderDeposed
+from syncd.ledger.captures import CLEARED, remember_life, shift_tally
+from syncd.ledger.home import Home
+from syncd.ledger.schema import call, lead, lease, sync
+from syncd.model import Claimed, Instant, RecordError, Rejection, Settlement
+from syncd.states import CallState, LeadState, after_settling
+
+PENDING: ColumnElement[str] = literal_column("'pending'")
+"""Written into the statement, not bound: only so may the planner choose the partial index."""
+_IN_FLIGHT: ColumnElement[bool] = lead.c.state.in_([literal_column("'sending'"), literal_column("'held'")])
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Pending leads that delivery will read, and the moment of capture at which it looked."""
+
+    seq: int
+    leads: Sequence[Claimed]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call that is about to be made."""
+
+    id: str
+    """Unique for ever, and short enough to type."""
+    kind: str
+    campaign_id: str | None
+    quota_day: str
+    budget: int
+    """Calls that this quota day may see in all; the intent is refused beyond."""
+    body_hash: bytes | None
+    started_at: Instant
+    deadline_at: Instant
+    lead_ids: Sequence[int] = ()
+    fingerprints: Mapping[int, bytes] = field(default_factory=dict)
+    persons: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call ended, for the ledger."""
+
+    state: CallState
+    ended_at: Instant
+    http_status: int | None
+    verdict: str
+    sentence: str
+    rest: LeadState
+    """Where the leads go that are not among `refused`."""
+    refused: Mapping[int, RecordError] = field(default_factory=dict)
+    """Leads that wolkvox refused one by one."""
+
+
+def claim(connection: Connection, sync_id: int, limit: int) -> Claim:
+    """The pending leads that have waited longest; nothing is written."""
+    seq = connection.scalar(select(sync.c.seq).where(sync.c.id == sync_id))
+    rows = connection.execute(
+        select(lead.c.id, lead.c.key, lead.c.captured_at, lead.c.fingerprint)
+        .where(lead.c.sync_id == sync_id, lead.c.state == PENDING)
+        .order_by(lead.c.captured_at, lead.c.id)
+        .limit(limit)
+    )
+    return Claim(seq or 0, [Claimed(*row) for row in rows])
+
+
+def settle_unsent(
+    connection: Connection,
+    home: Home,
+    sync_id: int,
+    seq: int,
+    settlements: Sequence[Settlement],
+    now: Instant,
+) -> dict[str, int]:
+    """Settle pending leads for which no call is needed; one that changed after the claim stays pending.
+
+    Returns:
+        How many went to each state.
+    """
+    lock_sync(connection, home, sync_id)
+    groups: dict[tuple[LeadState, Rejection | None], list[int]] = defaultdict(list)
+    for settlement in settlements:
+        groups[LeadState(settlement.state), settlement.rejection].append(settlement.lead_id)
+    settled: dict[str, int] = {}
+    for (state, why), ids in groups.items():
+        moved = connection.execute(
+            update(lead)
+            .where(lead.c.id.in_(home.numbers(ids)), lead.c.state == "pending", lead.c.seq <= seq)
+            .values(
+                state=state.value,
+                settled_at=now,
+                field=why.field if why else None,
+                rule=why.rule if why else None,
+                reason=why.reason if why else None,
+            )
+        ).rowcount
+        settled[state.value] = settled.get(state.value, 0) + moved
+    shift_tally(connection, sync_id, settled | {"pending": -sum(settled.values())})
+    return settled
+
+
+def lock_sync(connection: Connection, home: Home, sync_id: int) -> None:
+    """Let one transaction at a time touch the leads of a sync: capture takes the same lock, by its update of seq.
+
+    Without it, a lead could go from pending to sending between the moment at which capture looks at its state and
+    the moment at which it writes, and the change would be forgotten. SQLite has one writer anyway.
+    """
+    if not home.is_sqlite:
+        connection.execute(select(sync.c.id).where(sync.c.id == sync_id).with_for_update())
+
+
+def known_persons(
+    connection: Connection, home: Home, sync_id: int, persons: Sequence[bytes], since: Instant
+) -> set[bytes]:
+    """Those of `persons` that are on their way, or were delivered since."""
+    known: set[bytes] = set()
+    for begin in range(0, len(persons), 500):
+        known.update(
+            connection.scalars(
+                select(lead.c.person).where(
+                    lead.c.sync_id == sync_id,
+                    lead.c.person.in_(persons[begin : begin + 500]),
+                    or_(
+                        lead.c.state.in_(("sending", "held")),
+                        (lead.c.state == "delivered") & (lead.c.settled_at >= since),
+                    ),
+                )
+            )
+        )
+    return known
+
+
+def intend(connection: Connection, home: Home, term: int, intent: Intent, seq: int, sync_id: int | None) -> int:
+    """Write the intent of a call, in the caller's transaction; only after its commit may a byte leave.
+
+    Returns:
+        The call's number.
+
+    Raises:
+        SenderDeposed: another process has the lease.
+        QuotaSpent: the day's budget is used up.
+    """
+    check_term(connection, home, term)
+    if sync_id is not None:
+        lock_sync(connection, home, sync_id)
+    used = calls_started(connection, intent.quota_day)
+    if used >= intent.budget:
+        raise QuotaSpent(f"All {intent.budget} calls of {intent.quota_day} are used.")
+    number = connection.scalar(
+        insert(call)
+        .values(
+            id=intent.id,
+            kind=intent.kind,
+            sync_id=sync_id,
+            campaign_id=intent.campaign_id,
+            state=CallState.INTENDED.value,
+            term=term,
+            quota_day=intent.quota_day,
+            leads=len(intent.lead_ids),
+            body_hash=intent.body_hash,
+            started_at=intent.started_at,
+            deadline_at=intent.deadline_at,
+        )
+        .returning(call.c.n)
+    )
+    assert number is not None
+    if intent.lead_ids:
+        assert sync_id is not None
+        _take_aboard(connection, home, intent, int(number), seq, sync_id)
+    return int(number)
+
+
+def _take_aboard(connection: Connection, home: Home, intent: Intent, number: int, seq: int, sync_id: int) -> None:
+    moved = connection.execute(
+        update(lead)
+        .where(lead.c.id.in_(home.numbers(intent.lead_ids)), lead.c.state == "pending")
+        .values(state="sending", call_n=number, changed=case((lead.c.seq > seq, 1), else_=0))
+    ).rowcount
+    if moved != len(intent.lead_ids):
+        raise LedgerError(
+            f"{len(intent.lead_ids) - moved} of {len(intent.lead_ids)} leads were not pending any more.",
+            "Is another program writing to the ledger?",
+            retry=True,
+        )
+    for column, hashes in ((lead.c.fingerprint, intent.fingerprints), (lead.c.person, intent.persons)):
+        if hashes:
+            connection.execute(
+                update(lead).where(lead.c.id == bindparam("lead")).values({column: bindparam("hash")}),
+                [{"lead": lead_id, "hash": value} for lead_id, value in hashes.items()],
+            )
+    shift_tally(connection, sync_id, {"pending": -moved, "sending": moved})
+
+
+def check_term(connection: Connection, home: Home, term: int) -> None:
+    """Refuse to go on where another sender has taken over.
+
+    Raises:
+        SenderDeposed: the lease's term is not `term`.
+    """
+    statement = select(lease.c.term).where(lease.c.id == 1)
+    if not home.is_sqlite:
+        statement = statement.with_for_update(read=True)  # nobody may take over between this and the commit
+    if connection.scalar(statement) != term:
+        raise SenderDeposed("Another syncd has become the sender of this ledger; this one sends nothing more.")
+
+
+def calls_started(connection: Connection, quota_day: str) -> int:
+    """Calls of a quota day, counted from intents."""
+    return connection.scalar(select(func.count()).where(call.c.quota_day == quota_day)) or 0
+
+
+def finish(connection: Connection, home: Home, number: int, ending: Ending, *, resend_changed: bool) -> dict[str, int]:
+    """Write what came of a call, and settle its leads.
+
+    Returns:
+        How many leads went to each state.
+    """
+    row = connection.execute(
+        update(call)
+        .where(call.c.n == number, call.c.state.in_(("intended", "unknown")))
+        .values(
+            state=ending.state.value,
+            ended_at=ending.ended_at,
+            http_status=ending.http_status,
+            verdict=ending.verdict,
+            sentence=ending.sentence,
+        )
+        .returning(call.c.sync_id)
+    ).one_or_none()
+    if row is None:
+        raise LedgerError(f"Call number {number} has an outcome already.")
+    if row.sync_id is None:
+        return {}
+    lock_sync(connection, home, int(row.sync_id))
+    in_flight = (lead.c.call_n == number, _IN_FLIGHT)
+    came_from = {
+        state: leads
+        for state, leads in connection.execute(
+            select(lead.c.state, func.count()).where(*in_flight).group_by(lead.c.state)
+        )
+    }
+    settled = _settle_refused(connection, home, ending, resend_changed)
+    for state, leads in _settle_rest(connection, home, number, ending, resend_changed).items():
+        settled[state] = settled.get(state, 0) + leads
+    shifts = dict(settled)
+    for state, leads in came_from.items():
+        shifts[state] = shifts.get(state, 0) - leads
+    shift_tally(connection, int(row.sync_id), shifts)
+    return settled
+
+
+def _settle_refused(connection: Connection, home: Home, ending: Ending, resend_changed: bool) -> dict[str, int]:
+    """The leads that wolkvox named: rejected, or pending where their row has changed since."""
+    if not ending.refused:
+        return {}
+    by_reason: dict[str, list[int]] = defaultdict(list)
+    for lead_id, error in ending.refused.items():
+        by_reason[error.reason].append(lead_id)
+    rejected = again = 0
+    for reason, ids in by_reason.items():
+        among = lead.c.id.in_(home.numbers(ids))
+        changed = list(connection.scalars(select(lead.c.id).where(among, lead.c.changed == 1)))
+        if changed:
+            remember_life(connection, home, changed, ending.ended_at, f"refused by wolkvox: {reason}")
+            _back_to_pending(connection, home, changed, ending.ended_at)
+        rejected += connection.execute(
+            update(lead)
+            .where(among, _IN_FLIGHT)
+            .values(
+                state="rejected",
+                settled_at=ending.ended_at,
+                rule="wolkvox",
+                field="",
+                reason=reason,
+                fingerprint=None,
+                person=None,
+            )
+        ).rowcount
+        again += len(changed)
+    return {"rejected": rejected, "pending": again}
+
+
+def _settle_rest(
+    connection: Connection, home: Home, number: int, ending: Ending, resend_changed: bool
+) -> dict[str, int]:
+    rest = lead.c.call_n == number, _IN_FLIGHT
+    if ending.rest is LeadState.HELD:
+        held = connection.execute(update(lead).where(*rest).values(state="held")).rowcount
+        return {"held": held}
+    if ending.rest is LeadState.PENDING:
+        ids = list(connection.scalars(select(lead.c.id).where(*rest)))
+        if ids:
+            remember_life(connection, home, ids, ending.ended_at, f"not taken by wolkvox: {ending.verdict}")
+            _back_to_pending(connection, home, ids, None)
+        return {"pending": len(ids)}
+    settled: dict[str, int] = {}
+    if after_settling(ending.rest, changed=True, resend_changed=resend_changed) is LeadState.PENDING:
+        changed = list(connection.scalars(select(lead.c.id).where(*rest, lead.c.changed == 1)))
+        if changed:
+            remember_life(connection, home, changed, ending.ended_at, "delivered, and the row changed meanwhile")
+            _back_to_pending(connection, home, changed, ending.ended_at, keep_hashes=True)
+            settled["pending"] = len(changed)
+    settled[ending.rest.value] = connection.execute(
+        update(lead).where(*rest).values(state=ending.rest.value, settled_at=ending.ended_at, changed=0)
+    ).rowcount
+    return settled
+
+
+def _back_to_pending(
+    connection: Connection,
+    home: Home,
+    ids: Sequence[int],
+    captured_at: Instant | None,
+    *,
+    keep_hashes: bool = False,
+) -> None:
+    values = {"state": "pending"} | CLEARED
+    if captured_at is not None:
+        values["captured_at"] = captured_at
+    if not keep_hashes:
+        values |= {"fingerprint": null(), "person": null()}
+    connection.execute(update(lead).where(lead.c.id.in_(home.numbers(ids))).values(values))
+
+
+def give_up_intended(connection: Connection, home: Home, now: Instant) -> list[tuple[str, int]]:
+    """At start: whatever a dead process had intended may have been sent, so its outcome is unknown.
+
+    Returns:
+        The ids of such calls, and how many leads each now holds.
+    """
+    found = connection.execute(select(call.c.n, call.c.id, call.c.kind).where(call.c.state == "intended")).all()
+    given_up = []
+    for number, call_id, kind in found:
+        sentence = "syncd ended while this call was under way; whether wolkvox took the records is not certain."
+        ending = Ending(CallState.UNKNOWN, now, None, "interrupted", sentence, LeadState.HELD)
+        held = finish(connection, home, number, ending, resend_changed=False)
+        if kind == "add_record":
+            given_up.append((call_id, held.get("held", 0)))
+        else:  # a read: nothing hangs on it
+            connection.execute(update(call).where(call.c.n == number).values(state=CallState.REFUSED.value))
+    return given_up
+
+
+def busy_until(connection: Connection, now: Instant, concurrent: int, hold_secs: float) -> Instant | None:
+    """When the next call may start: an unanswered call counts as in flight until wolkvox's own limit has passed.
+
+    Args:
+        concurrent: calls that may be in flight at once.
+        hold_secs: wolkvox's own limit for one call.
+
+    Returns:
+        An instant in the future; None where nothing stands in the way.
+    """
+    started = sorted(
+        min(at, now)  # a clock that was set back must not block for longer than the limit
+        for at in connection.scalars(
+            select(call.c.started_at).where(
+                call.c.state.in_(("intended", "unknown")), call.c.started_at > now - hold_secs
+            )
+        )
+    )
+    return started[-concurrent] + hold_secs if len(started) >= concurrent else None

@@ -1,0 +1,210 @@
+"""What intake writes: keys and the watermark, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, literal, select, true, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from syncd.ledger.home import Home
+from syncd.ledger.schema import history, lead, sync, tally
+from syncd.model import Change, Instant
+from syncd.states import LeadState, recapture
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What one capture did."""
+
+    new: int
+    """Leads that the ledger did not know."""
+    again: int
+    """Known leads that became pending again."""
+    seen: int
+    """Changes given, known or not."""
+
+
+def begin_sync(connection: Connection, name: str, now: Instant) -> int:
+    """The number of a sync, which is registered upon its first use."""
+    found = connection.scalar(select(sync.c.id).where(sync.c.name == name))
+    if found is not None:
+        return int(found)
+    number = connection.scalar(insert(sync).values(name=name, started_at=now).returning(sync.c.id))
+    assert number is not None
+    connection.execute(insert(tally), [{"sync_id": number, "state": state.value, "leads": 0} for state in LeadState])
+    return int(number)
+
+
+def position(connection: Connection, sync_id: int) -> tuple[str | None, str | None]:
+    """Where the first run began (None: it has not yet), and how far capture has come (None: nowhere)."""
+    row = connection.execute(select(sync.c.start, sync.c.watermark).where(sync.c.id == sync_id)).one()
+    return row.start, row.watermark
+
+
+def set_start(connection: Connection, sync_id: int, start: str) -> None:
+    """Write down where the first run begins, which is never asked again."""
+    connection.execute(update(sync).where(sync.c.id == sync_id).values(start=start))
+
+
+def capture(
+    connection: Connection,
+    home: Home,
+    sync_id: int,
+    changes: Sequence[Change],
+    reached: str | None,
+    now: Instant,
+    *,
+    resend_changed: bool,
+) -> Captured:
+    """Take changes into the ledger, and move the watermark, in the caller's transaction.
+
+    Args:
+        changes: keys with the versions seen; a key at most once.
+        reached: the new watermark, as Postgres writes it; None leaves it where it is.
+        resend_changed: whether a delivered lead becomes pending again when its row changes.
+    """
+    moved: dict[Any, Any] = {sync.c.seq: sync.c.seq + 1}
+    if reached is not None:
+        moved[sync.c.watermark] = reached
+    seq = connection.scalar(update(sync).where(sync.c.id == sync_id).values(moved).returning(sync.c.seq))
+    assert seq is not None
+    if not changes:
+        return Captured(0, 0, 0)
+    new = _insert_unknown(connection, home, sync_id, changes, seq, now)
+    shifts = {LeadState.PENDING.value: new}
+    again = 0
+    if new < len(changes):
+        again = _apply_known(connection, home, sync_id, changes, seq, now, resend_changed, shifts)
+    shift_tally(connection, sync_id, shifts)
+    return Captured(new, again, len(changes))
+
+
+def _insert_unknown(
+    connection: Connection, home: Home, sync_id: int, changes: Sequence[Change], seq: int, now: Instant
+) -> int:
+    pairs = home.pairs(changes)
+    rows = select(
+        literal(sync_id), pairs.c.a, literal(LeadState.PENDING.value), pairs.c.b, literal(seq), literal(now)
+    ).where(true())  # without a WHERE, SQLite takes ON CONFLICT for a join's ON
+    make = sqlite.insert if home.is_sqlite else postgresql.insert
+    statement = (
+        make(lead)
+        .from_select(["sync_id", "key", "state", "version", "seq", "captured_at"], rows)
+        .on_conflict_do_nothing(index_elements=["sync_id", "key"])
+    )
+    return connection.execute(statement).rowcount
+
+
+def _apply_known(
+    connection: Connection,
+    home: Home,
+    sync_id: int,
+    changes: Sequence[Change],
+    seq: int,
+    now: Instant,
+    resend_changed: bool,
+    shifts: dict[str, int],
+) -> int:
+    """Apply to leads that are known already, where the version is another; returns how many became pending."""
+    pairs = home.pairs(changes)
+    known = connection.execute(
+        select(lead.c.id, lead.c.state)
+        .join_from(lead, pairs, lead.c.key == pairs.c.a)
+        .where(lead.c.sync_id == sync_id, lead.c.version != pairs.c.b, lead.c.seq != seq)
+    ).all()
+    groups: dict[str, list[int]] = {"stays": [], "remembered": [], "pending": []}
+    for lead_id, state in known:
+        step = recapture(LeadState(state), resend_changed=resend_changed)
+        if step.remember:
+            groups["remembered"].append(lead_id)
+        elif step.state == state:
+            groups["stays"].append(lead_id)
+        else:
+            groups["pending"].append(lead_id)
+            shifts[state] = shifts.get(state, 0) - 1
+            shifts["pending"] = shifts.get("pending", 0) + 1
+    if groups["pending"]:
+        remember_life(connection, home, groups["pending"], now, "the row changed")
+    again = {"state": LeadState.PENDING.value, "captured_at": now} | CLEARED
+    for name, values in (("stays", {}), ("remembered", {"changed": 1}), ("pending", again)):
+        if groups[name]:
+            pairs = home.pairs(changes)
+            connection.execute(
+                update(lead)
+                .where(
+                    lead.c.sync_id == sync_id,
+                    lead.c.key == pairs.c.a,
+                    lead.c.id.in_(home.numbers(groups[name])),
+                )
+                .values({"version": pairs.c.b, "seq": seq} | values)
+            )
+    return len(groups["pending"])
+
+
+CLEARED: dict[str, Any] = {
+    "settled_at": None,
+    "call_n": None,
+    "field": None,
+    "rule": None,
+    "reason": None,
+    "changed": 0,
+}
+"""What a lead forgets when it becomes pending again; `history` keeps it."""
+
+
+def remember_life(connection: Connection, home: Home, ids: Sequence[int], now: Instant, cause: str) -> None:
+    """Copy what is about to be overwritten into the history, for `syncd trace`."""
+    connection.execute(
+        insert(history).from_select(
+            ["lead_id", "at", "left_state", "captured_at", "settled_at", "call_n", "reason", "cause"],
+            select(
+                lead.c.id,
+                literal(now),
+                lead.c.state,
+                lead.c.captured_at,
+                lead.c.settled_at,
+                lead.c.call_n,
+                lead.c.reason,
+                literal(cause),
+            ).where(lead.c.id.in_(home.numbers(ids))),
+        )
+    )
+
+
+def shift_tally(connection: Connection, sync_id: int, shifts: Mapping[str, int]) -> None:
+    """Keep the count of leads by state; last in a transaction, and in one order, so that no two writers lock up."""
+    for state in sorted(shifts):
+        if shifts[state]:
+            connection.execute(
+                update(tally)
+                .where(tally.c.sync_id == sync_id, tally.c.state == state)
+                .values(leads=tally.c.leads + shifts[state])
+            )
+
+
+def missing(connection: Connection, home: Home, sync_id: int, changes: Sequence[Change]) -> list[Change]:
+    """Those of `changes` whose key the ledger does not know: what a sweep has found."""
+    if not changes:
+        return []
+    known = set(
+        connection.scalars(
+            select(lead.c.key).where(
+                lead.c.sync_id == sync_id, lead.c.key.in_(home.texts([change.key for change in changes]))
+            )
+        )
+    )
+    return [change for change in changes if change.key not in known]
+
+
+def count_in(connection: Connection, sync_id: int, state: LeadState) -> int:
+    """How many leads of a sync are in a state."""
+    return connection.scalar(select(tally.c.leads).where(tally.c.sync_id == sync_id, tally.c.state == state)) or 0
+
+
+def recount(connection: Connection) -> dict[tuple[int, str], int]:
+    """Leads by sync and state, counted one by one: what `tally` must say."""
+    rows = connection.execute(select(lead.c.sync_id, lead.c.state, func.count()).group_by(lead.c.sync_id, lead.c.state))
+    return {(sync_id, state): leads for sync_id, state, leads in rows}

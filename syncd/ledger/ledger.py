@@ -1,0 +1,230 @@
+"""`Ledger`, as the loops and the commands hold it: each method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, insert, select
+
+from syncd.config import Config, read_secret
+from syncd.errors import LedgerSchemaError
+from syncd.ledger import calls, captures, migration, views
+from syncd.ledger.hashes import Hasher, key_beside
+from syncd.ledger.home import Home, make_private
+from syncd.ledger.schema import meta, sync, tally
+from syncd.model import Change, Instant, Settlement
+from syncd.states import LeadState
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in one sync."""
+
+    pending: int
+    oldest_at: Instant | None
+
+
+class Ledger:
+    """What was captured, and what became of it."""
+
+    def __init__(self, home: Home, hasher: Hasher) -> None:
+        self.home = home
+        self.hasher = hasher
+        self._numbers: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.home.close()
+
+    def check_key(self) -> None:
+        """Refuse a ledger whose hashes were made with another key.
+
+        Raises:
+            LedgerSchemaError: where that is so.
+        """
+        with self.home.write() as connection:
+            kept = connection.scalar(select(meta.c.value).where(meta.c.name == "hash_key_check"))
+            if kept is None:
+                connection.execute(insert(meta).values(name="hash_key_check", value=self.hasher.check()))
+            elif kept != self.hasher.check():
+                raise LedgerSchemaError(
+                    f"The ledger at {self.home.where} was written with another hash key.",
+                    "Put the key file back that belongs to it: without it, nobody is recognised as already called.",
+                )
+
+    # -- intake ----------------------------------------------------------------------------------------------
+
+    def register(self, name: str, now: Instant) -> int:
+        """The ledger's number for a sync."""
+        if name not in self._numbers:
+            with self.home.write() as connection:
+                self._numbers[name] = captures.begin_sync(connection, name, now)
+        return self._numbers[name]
+
+    def position(self, sync_id: int) -> tuple[str | None, str | None]:
+        """Where the first run began (None: it has not yet), and how far capture has come (None: nowhere)."""
+        with self.home.read() as connection:
+            return captures.position(connection, sync_id)
+
+    def set_start(self, sync_id: int, start: str) -> None:
+        """Write down where the first run begins."""
+        with self.home.write() as connection:
+            captures.set_start(connection, sync_id, start)
+
+    def capture(
+        self,
+        sync_id: int,
+        changes: Sequence[Change],
+        reached: str | None,
+        now: Instant,
+        *,
+        resend_changed: bool,
+    ) -> captures.Captured:
+        """Take keys and the new position, together or not at all."""
+        with self.home.write() as connection:
+            return captures.capture(
+                connection, self.home, sync_id, changes, reached, now, resend_changed=resend_changed
+            )
+
+    def missing(self, sync_id: int, changes: Sequence[Change]) -> list[Change]:
+        """Those whose key the ledger does not know."""
+        with self.home.read() as connection:
+            return captures.missing(connection, self.home, sync_id, changes)
+
+    # -- delivery --------------------------------------------------------------------------------------------
+
+    def waiting(self, sync_id: int) -> Waiting:
+        """How many leads of a sync are pending, and since when the oldest is."""
+        with self.home.read() as connection:
+            pending = captures.count_in(connection, sync_id, LeadState.PENDING)
+            return Waiting(pending, views.oldest_pending(connection, sync_id) if pending else None)
+
+    def claim(self, sync_id: int, limit: int) -> calls.Claim:
+        """The pending leads that have waited longest; nothing is written."""
+        with self.home.read() as connection:
+            return calls.claim(connection, sync_id, limit)
+
+    def known_persons(self, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
+        """Those who are on their way, or were delivered since."""
+        with self.home.read() as connection:
+            return calls.known_persons(connection, self.home, sync_id, persons, since)
+
+    def settle_unsent(self, sync_id: int, seq: int, settlements: Sequence[Settlement], now: Instant) -> dict[str, int]:
+        """Settle pending leads that need no call."""
+        if not settlements:
+            return {}
+        with self.home.write() as connection:
+            return calls.settle_unsent(connection, self.home, sync_id, seq, settlements, now)
+
+    def intend(
+        self,
+        term: int,
+        intent: calls.Intent,
+        *,
+        sync_id: int | None = None,
+        seq: int = 0,
+        settlements: Sequence[Settlement] = (),
+    ) -> tuple[int, dict[str, int]]:
+        """Commit the intent of a call, with what was settled on the way to it.
+
+        Returns:
+            The call's number, and how many leads `settlements` sent to each state.
+
+        Raises:
+            SenderDeposed: another process has the lease.
+            QuotaSpent: the day's budget is used up.
+        """
+        with self.home.write() as connection:
+            settled: dict[str, int] = {}
+            if settlements and sync_id is not None:
+                settled = calls.settle_unsent(connection, self.home, sync_id, seq, settlements, intent.started_at)
+            return calls.intend(connection, self.home, term, intent, seq, sync_id), settled
+
+    def finish(self, number: int, ending: calls.Ending, *, resend_changed: bool) -> dict[str, int]:
+        """Commit the outcome of a call, and where its leads go."""
+        with self.home.write() as connection:
+            return calls.finish(connection, self.home, number, ending, resend_changed=resend_changed)
+
+    def give_up_intended(self, term: int, now: Instant) -> list[tuple[str, int]]:
+        """At start: hold the leads of every call that a dead process had under way."""
+        with self.home.write() as connection:
+            calls.check_term(connection, self.home, term)
+            return calls.give_up_intended(connection, self.home, now)
+
+    def busy_until(self, now: Instant, concurrent: int, hold_secs: float) -> Instant | None:
+        """When the next call may start; None for now."""
+        with self.home.read() as connection:
+            return calls.busy_until(connection, now, concurrent, hold_secs)
+
+    def calls_started(self, quota_day: str) -> int:
+        """Calls of a quota day, counted from intents."""
+        with self.home.read() as connection:
+            return calls.calls_started(connection, quota_day)
+
+    def last_call_at(self) -> Instant | None:
+        """When the last call was started."""
+        with self.home.read() as connection:
+            return views.last_call_at(connection)
+
+    # -- operators -------------------------------------------------------------------------------------------
+
+    def syncs(self) -> list[views.SyncView]:
+        """Every sync with its counts."""
+        with self.home.read() as connection:
+            return views.syncs(connection)
+
+    def unresolved_calls(self) -> int:
+        """Calls whose outcome is not known."""
+        with self.home.read() as connection:
+            return views.unresolved_calls(connection)
+
+    def recount(self) -> dict[tuple[int, str], int]:
+        """Leads by sync and state, counted one by one; the tally must agree."""
+        with self.home.read() as connection:
+            return captures.recount(connection)
+
+    def tally(self) -> dict[tuple[int, str], int]:
+        """Leads by sync and state, as kept."""
+        with self.home.read() as connection:
+            rows = connection.execute(select(tally.c.sync_id, tally.c.state, tally.c.leads))
+            return {(sync_id, state): leads for sync_id, state, leads in rows if leads}
+
+    def sync_count(self) -> int:
+        """How many syncs the ledger knows."""
+        with self.home.read() as connection:
+            return connection.scalar(select(func.count()).select_from(sync)) or 0
+
+
+def open_ledger(config: Config, config_file: Path, *, purpose: str, prepare: bool = True) -> Ledger:
+    """Open the configured ledger.
+
+    Args:
+        config_file: where secrets that are named by a relative path are looked up.
+        purpose: goes into the connections' application_name.
+        prepare: make the tables of an empty ledger, and refuse one of another version. Without, nothing is checked
+            and nothing is made.
+
+    Raises:
+        ConfigError: a secret is missing.
+        LedgerUnavailable: the database does not answer.
+        LedgerSchemaError: the ledger is of another version, or of another key.
+    """
+    settings = config.ledger
+    password = None
+    if settings.password_file is not None:
+        password = read_secret(settings.password_file, config_file, "ledger.password_file")
+    home = Home(settings.url, password, f"syncd {purpose}")
+    if home.path is not None and prepare:
+        make_private(home.path)
+    if settings.hash_key_file is not None:
+        secret = read_secret(settings.hash_key_file, config_file, "ledger.hash_key_file")
+    else:
+        assert home.path is not None
+        secret = key_beside(home.path)
+    ledger = Ledger(home, Hasher(secret))
+    if prepare:
+        migration.require_current(home)
+        ledger.check_key()
+    return ledger

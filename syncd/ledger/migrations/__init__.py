@@ -1,0 +1,1 @@
+"""Numbered migrations of the ledger, applied by `syncd.ledger.migration`."""

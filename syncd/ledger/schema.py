@@ -1,0 +1,176 @@
+"""The ledger's tables, for both homes.
+
+Instants are seconds since the Unix epoch. The tables know the rules: a state ties its columns, by CHECK, so that no
+code can leave a lead half settled. In Postgres they lie in a schema named ``syncd``; in SQLite they have the file to
+themselves.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from syncd.states import CallState, LeadState
+
+SCHEMA = "syncd"
+REVISION = "0001"
+"""The newest migration; a ledger at any other is refused."""
+
+metadata = MetaData(schema=SCHEMA)
+_Number = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY counts by itself in SQLite
+
+
+def _one_of(states: type[LeadState] | type[CallState]) -> str:
+    return ", ".join(f"'{state.value}'" for state in states)
+
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+sync = Table(
+    "sync",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("start", Text),  # the watermark at which the first run began, or "beginning"; NULL: it has not yet
+    Column("watermark", Text),
+    Column("seq", BigInteger, nullable=False, server_default="0"),  # counts captures; lead.seq is one of them
+    Column("started_at", Double, nullable=False),
+)
+
+call = Table(
+    "call",
+    metadata,
+    Column("n", _Number, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # add_record, token_info, ...
+    Column("sync_id", ForeignKey(sync.c.id)),
+    Column("campaign_id", Text),
+    Column("state", Text, nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("quota_day", Text, nullable=False),
+    Column("leads", Integer, nullable=False),
+    Column("body_hash", LargeBinary),
+    Column("started_at", Double, nullable=False),
+    Column("deadline_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("http_status", Integer),
+    Column("verdict", Text),
+    Column("sentence", Text),
+    CheckConstraint(f"state IN ({_one_of(CallState)})", name="call_state_known"),
+    CheckConstraint("(state = 'intended') = (ended_at IS NULL)", name="call_ended_with_an_outcome"),
+    CheckConstraint("(kind = 'add_record') = (leads > 0)", name="call_carries_leads"),
+)
+Index("call_quota_day", call.c.quota_day)
+Index(
+    "call_open",
+    call.c.n,
+    postgresql_where=text("state IN ('intended', 'unknown')"),
+    sqlite_where=text("state IN ('intended', 'unknown')"),
+)
+
+# No foreign keys on a lead: Postgres checks them row by row, which would double the time of a bulk insert.
+lead = Table(
+    "lead",
+    metadata,
+    Column("id", _Number, primary_key=True),
+    Column("sync_id", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("changed", Integer, nullable=False, server_default="0"),  # while sending or held: look again
+    Column("captured_at", Double, nullable=False),
+    Column("settled_at", Double),
+    Column("call_n", BigInteger),
+    Column("fingerprint", LargeBinary),  # keyed hash of the record that was delivered last
+    Column("person", LargeBinary),  # keyed hash of what dedupe goes by
+    Column("field", Text),
+    Column("rule", Text),
+    Column("reason", Text),
+    UniqueConstraint("sync_id", "key", name="lead_key"),
+    CheckConstraint(f"state IN ({_one_of(LeadState)})", name="lead_state_known"),
+    CheckConstraint("(state IN ('pending', 'sending', 'held')) = (settled_at IS NULL)", name="lead_settled_when_done"),
+    CheckConstraint("state NOT IN ('sending', 'held', 'delivered') OR call_n IS NOT NULL", name="lead_sent_by_a_call"),
+    CheckConstraint("state <> 'rejected' OR reason IS NOT NULL", name="lead_rejected_for_a_reason"),
+    CheckConstraint("changed = 0 OR state IN ('sending', 'held')", name="lead_changed_while_in_flight"),
+)
+Index(
+    "lead_pending",
+    lead.c.sync_id,
+    lead.c.captured_at,
+    lead.c.id,
+    postgresql_where=text("state = 'pending'"),
+    sqlite_where=text("state = 'pending'"),
+)
+Index(
+    "lead_in_flight",
+    lead.c.call_n,
+    postgresql_where=text("state IN ('sending', 'held')"),
+    sqlite_where=text("state IN ('sending', 'held')"),
+)
+Index(
+    "lead_rejected",
+    lead.c.sync_id,
+    lead.c.id,
+    postgresql_where=text("state = 'rejected'"),
+    sqlite_where=text("state = 'rejected'"),
+)
+Index(
+    "lead_person",
+    lead.c.sync_id,
+    lead.c.person,
+    postgresql_where=text("person IS NOT NULL"),
+    sqlite_where=text("person IS NOT NULL"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", _Number, primary_key=True),
+    Column("lead_id", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("left_state", Text, nullable=False),  # the state that the lead left
+    Column("captured_at", Double, nullable=False),
+    Column("settled_at", Double),
+    Column("call_n", BigInteger),
+    Column("reason", Text),
+    Column("cause", Text, nullable=False),  # why it left it
+)
+Index("history_lead", history.c.lead_id)
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("sync_id", ForeignKey(sync.c.id), primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("leads", BigInteger, nullable=False),
+    CheckConstraint("leads >= 0", name="tally_not_negative"),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("term", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    CheckConstraint("id = 1", name="lease_is_one"),
+)

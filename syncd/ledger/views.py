@@ -1,0 +1,211 @@
+"""What operators ask of the ledger. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from syncd.errors import UnknownName
+from syncd.ledger.calls import PENDING
+from syncd.ledger.schema import call, history, lead, lease, sync, tally
+from syncd.model import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class SyncView:
+    """One sync as the ledger has it."""
+
+    name: str
+    watermark: str | None
+    states: dict[str, int]
+    oldest_pending_at: Instant | None
+
+
+def syncs(connection: Connection) -> list[SyncView]:
+    """Every sync that the ledger knows, with its counts."""
+    counts: dict[int, dict[str, int]] = {}
+    for sync_id, state, leads in connection.execute(select(tally.c.sync_id, tally.c.state, tally.c.leads)):
+        counts.setdefault(sync_id, {})[state] = leads
+    views = []
+    for row in connection.execute(select(sync.c.id, sync.c.name, sync.c.watermark).order_by(sync.c.id)):
+        states = counts.get(row.id, {})
+        views.append(SyncView(row.name, row.watermark, states, oldest_pending(connection, row.id)))
+    return views
+
+
+def oldest_pending(connection: Connection, sync_id: int) -> Instant | None:
+    """When the lead that waits longest was captured."""
+    return connection.scalar(
+        select(lead.c.captured_at)
+        .where(lead.c.sync_id == sync_id, lead.c.state == PENDING)
+        .order_by(lead.c.captured_at, lead.c.id)
+        .limit(1)
+    )
+
+
+def unresolved_calls(connection: Connection) -> int:
+    """How many calls have an outcome that is not known."""
+    return connection.scalar(select(func.count()).where(call.c.state == "unknown")) or 0
+
+
+def last_call_at(connection: Connection) -> Instant | None:
+    """When the last call was started, of whatever kind."""
+    return connection.scalar(select(call.c.started_at).order_by(call.c.n.desc()).limit(1))
+
+
+def sender(connection: Connection) -> str | None:
+    """Who holds, or held last, the lease."""
+    return connection.scalar(select(lease.c.holder))
+
+
+@dataclass(frozen=True, slots=True)
+class LeadView:
+    """One lead as the ledger has it: never a value of its row."""
+
+    key: str
+    state: str
+    captured_at: Instant
+    settled_at: Instant | None
+    call_id: str | None
+    field: str | None
+    rule: str | None
+    reason: str | None
+
+
+def _leads() -> Select[Any]:
+    return select(
+        lead.c.key,
+        lead.c.state,
+        lead.c.captured_at,
+        lead.c.settled_at,
+        call.c.id,
+        lead.c.field,
+        lead.c.rule,
+        lead.c.reason,
+    ).join_from(lead, call, lead.c.call_n == call.c.n, isouter=True)
+
+
+def leads(connection: Connection, name: str, state: str | None, limit: int) -> list[LeadView]:
+    """The leads of a sync, the latest first.
+
+    Raises:
+        UnknownName: where the ledger knows no such sync.
+    """
+    query = _leads().where(lead.c.sync_id == _sync_id(connection, name))
+    if state is not None:
+        query = query.where(lead.c.state == state)
+    return [LeadView(*row) for row in connection.execute(query.order_by(lead.c.id.desc()).limit(limit))]
+
+
+def rejected_by_reason(connection: Connection, name: str) -> list[tuple[str, str, str, int]]:
+    """How many leads were rejected, by field, rule and reason; the most first."""
+    rows = connection.execute(
+        select(lead.c.field, lead.c.rule, lead.c.reason, func.count().label("leads"))
+        .where(lead.c.sync_id == _sync_id(connection, name), lead.c.state == "rejected")
+        .group_by(lead.c.field, lead.c.rule, lead.c.reason)
+        .order_by(func.count().desc())
+    )
+    return [tuple(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step in the life of a lead."""
+
+    at: Instant
+    what: str
+    call_id: str | None
+
+
+def trace(connection: Connection, name: str, key: str) -> tuple[LeadView, list[Event]]:
+    """A lead and every step of it, the first first.
+
+    Raises:
+        UnknownName: where the ledger has no such sync or key.
+    """
+    sync_id = _sync_id(connection, name)
+    row = connection.execute(_leads().where(lead.c.sync_id == sync_id, lead.c.key == key)).one_or_none()
+    if row is None:
+        raise UnknownName(
+            f'The ledger has no lead "{key}" in sync "{name}".',
+            "Either the key is written differently, the row does not match `where`, or it has not been captured yet.",
+        )
+    view = LeadView(*row)
+    lives = connection.execute(
+        select(history, call.c.id.label("call_id"), call.c.started_at.label("sent_at"))
+        .join_from(history, lead, history.c.lead_id == lead.c.id)
+        .join(call, history.c.call_n == call.c.n, isouter=True)
+        .where(lead.c.sync_id == sync_id, lead.c.key == key)
+        .order_by(history.c.id)
+    )
+    events: list[Event] = []
+    captured = None
+    for life in lives:
+        if life.captured_at != captured:
+            events.append(Event(life.captured_at, "captured", None))
+            captured = life.captured_at
+        if life.call_id:
+            events.append(Event(life.sent_at, "sending", life.call_id))
+        if life.settled_at is not None:
+            what = life.left_state + (f": {life.reason}" if life.reason else "")
+            events.append(Event(life.settled_at, what, life.call_id))
+        events.append(Event(life.at, f"pending again: {life.cause}", None))
+        captured = life.at
+    if view.captured_at != captured:
+        events.append(Event(view.captured_at, "captured" if not events else "captured again", None))
+    if view.call_id:
+        sent_at = connection.scalar(select(call.c.started_at).where(call.c.id == view.call_id))
+        events.append(Event(sent_at or view.captured_at, "sending", view.call_id))
+    if view.state == "held":
+        ended = connection.scalar(select(call.c.ended_at).where(call.c.id == view.call_id))
+        events.append(Event(ended or view.captured_at, "held: what became of the call is not known", view.call_id))
+    if view.settled_at is not None:
+        what = view.state + (f": {view.reason}" if view.reason else "")
+        events.append(Event(view.settled_at, what, view.call_id))
+    return view, events
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """One call as the ledger has it."""
+
+    id: str
+    kind: str
+    sync: str | None
+    campaign_id: str | None
+    state: str
+    leads: int
+    started_at: Instant
+    ended_at: Instant | None
+    http_status: int | None
+    verdict: str | None
+    sentence: str | None
+
+
+def calls(connection: Connection, *, unresolved: bool, limit: int) -> list[CallView]:
+    """Calls, the latest first."""
+    query = select(
+        call.c.id,
+        call.c.kind,
+        sync.c.name,
+        call.c.campaign_id,
+        call.c.state,
+        call.c.leads,
+        call.c.started_at,
+        call.c.ended_at,
+        call.c.http_status,
+        call.c.verdict,
+        call.c.sentence,
+    ).join_from(call, sync, call.c.sync_id == sync.c.id, isouter=True)
+    if unresolved:
+        query = query.where(call.c.state.in_(("intended", "unknown")))
+    return [CallView(*row) for row in connection.execute(query.order_by(call.c.n.desc()).limit(limit))]
+
+
+def _sync_id(connection: Connection, name: str) -> int:
+    found = connection.scalar(select(sync.c.id).where(sync.c.name == name))
+    if found is None:
+        raise UnknownName(f'The ledger knows no sync "{name}".', "See `syncd status` for those that it knows.")
+    return int(found)
