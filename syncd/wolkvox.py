@@ -1,0 +1,200 @@
+"""The one module that speaks HTTP to wolkvox.
+
+It says what happened on the wire and judges nothing (`replies` does). It never repeats a request: no redirects, no
+retries, no connection used twice (a stale one would turn a refused connection into an unknown outcome), no proxy
+from the environment. The deadline is for the whole exchange: a timer shuts the socket down, since the time-outs of
+sockets are for each read, and a slow drip would never meet one.
+
+Mutable state: none that outlives a call; the token, which never changes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from socket import SHUT_RDWR, socket
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
+
+from syncd.model import Campaign, Exchange
+
+CONNECT_SECS = 10.0
+REPLY_LIMIT_BYTES = 64 * 1024 * 1024
+"""More than 10,000 error entries need; an export of 60,000 records is read with a limit of its own."""
+SERVER_SECS = 60.0
+"""wolkvox's own limit for one call (vendor's documentation): until then a call may still be at work there."""
+_CHUNK = 65_536
+
+
+class Wire:
+    """One exchange's socket, as the deadline sees it; touched by the caller's thread and the timer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket | None = None
+        self.expired = False
+        self.connected = False
+
+    def opened(self, sock: socket) -> None:
+        """The connection stands, TLS included: from here on a byte of the request may have left."""
+        with self._lock:
+            self._socket = sock
+            self.connected = not self.expired
+            if self.expired:
+                sock.close()
+                raise urllib3.exceptions.HTTPError("the deadline passed while connecting")
+
+    def expire(self) -> None:
+        """End the exchange, whatever it waits for."""
+        with self._lock:
+            self.expired = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.shutdown(SHUT_RDWR)
+
+
+def _watched(base: type[HTTPConnection], wire: Wire) -> type[HTTPConnection]:
+    """A connection class that tells `wire` when it stands."""
+
+    class Watched(base):  # type: ignore[misc, valid-type]
+        def connect(self) -> None:
+            super().connect()
+            wire.opened(self.sock)
+
+    return Watched
+
+
+class _OneCall(HTTPAdapter):
+    """A transport for a single exchange."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        context = create_urllib3_context(ssl_minimum_version=_tls_1_2())
+        context.load_default_certs()
+        super().init_poolmanager(*args, ssl_context=context, **kwargs)
+        wire = self._wire
+
+        class Plain(urllib3.HTTPConnectionPool):
+            ConnectionCls = _watched(HTTPConnection, wire)
+
+        class Tls(urllib3.HTTPSConnectionPool):
+            ConnectionCls = _watched(HTTPSConnection, wire)  # type: ignore[assignment]  # urllib3 names a private base
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Plain, "https": Tls}
+
+
+def _tls_1_2() -> int:
+    import ssl
+
+    return int(ssl.TLSVersion.TLSv1_2)
+
+
+class Wolkvox:
+    """wolkvox's API, for one operation.
+
+    Args:
+        address: base of the addresses, such as ``https://wv0042.wolkvox.com``.
+        server: the operation's server, which goes into a header.
+        token: the secret; it is sent in a header and written nowhere.
+        timeout_secs: for a whole exchange.
+    """
+
+    def __init__(self, address: str, server: str, token: str, timeout_secs: float) -> None:
+        self._base = f"{address}/api/v2"
+        self._headers = {
+            "wolkvox-token": token,
+            "wolkvox_server": server,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Connection": "close",
+            "User-Agent": "syncd",
+        }
+        self.timeout_secs = timeout_secs
+
+    def __repr__(self) -> str:
+        return f"Wolkvox({self._base})"
+
+    def add_record(self, campaign: Campaign, body: bytes) -> Exchange:
+        """Post a JSON array of records to a campaign; once, whatever happens."""
+        query = {
+            "api": "add_record",
+            "type_campaign": campaign.type,
+            "campaign_id": campaign.id,
+            "campaign_status": campaign.status,
+        }
+        return self._exchange("POST", "campaign.php", query, body)
+
+    def token_info(self) -> Exchange:
+        """What wolkvox has counted of the token's calls today."""
+        return self._exchange("GET", "information.php", {"api": "token_info"}, None)
+
+    def campaigns(self, campaign_id: str) -> Exchange:
+        """What wolkvox says of one campaign."""
+        return self._exchange("GET", "information.php", {"api": "campaigns", "campaign": campaign_id}, None)
+
+    def _exchange(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Exchange:
+        wire = Wire()
+        began = time.monotonic()
+        timer = threading.Timer(self.timeout_secs, wire.expire)
+        timer.daemon = True
+        timer.start()
+        status: int | None = None
+        received, error = b"", ""
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                adapter = _OneCall(wire)
+                session.mount("http://", adapter)
+                session.mount("https://", adapter)
+                with session.request(
+                    method,
+                    f"{self._base}/{path}",
+                    params=query,
+                    data=body,
+                    headers=self._headers,
+                    timeout=(min(CONNECT_SECS, self.timeout_secs), self.timeout_secs),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    received = _bounded(response)
+                    status = response.status_code
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as caught:
+            error = _words(caught, wire)
+        finally:
+            timer.cancel()
+        return Exchange(wire.connected, status, received, error, time.monotonic() - began)
+
+
+class _TooLong(ValueError):
+    pass
+
+
+def _bounded(response: requests.Response) -> bytes:
+    """The reply's body after decompression, up to the limit."""
+    received = bytearray()
+    for chunk in response.iter_content(_CHUNK):
+        received += chunk
+        if len(received) > REPLY_LIMIT_BYTES:
+            raise _TooLong
+    return bytes(received)
+
+
+def _words(caught: Exception, wire: Wire) -> str:
+    """What went wrong, without the text of the exception: that names addresses, and may quote the reply."""
+    if wire.expired:
+        return "no whole reply within the time"
+    if isinstance(caught, _TooLong):
+        return "the reply was too long"
+    if not wire.connected:
+        return f"no connection ({type(caught).__name__})"
+    return f"the connection broke ({type(caught).__name__})"
