@@ -1,0 +1,162 @@
+"""Building the parts from the configuration: what the daemon and the commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+from syncd.batch import Lane
+from syncd.capture.poll import PollSource
+from syncd.config import Config, Sync, read_secret
+from syncd.config.models import CALLS_PER_LICENSE
+from syncd.crm import CrmConnection, RowReader
+from syncd.delivery import Delivery, Rules
+from syncd.errors import ConfigError
+from syncd.fieldmap import FieldMap, compile_map
+from syncd.intake import Intake
+from syncd.ledger import Ledger
+from syncd.model import Campaign, Clock
+from syncd.pacing import OpenHours
+from syncd.wolkvox import Wolkvox
+
+
+def about(sync: Sync) -> str:
+    """How errors name a sync."""
+    return f'sync "{sync.name}"'
+
+
+def crm_password(config: Config, config_file: Path) -> str | None:
+    """The CRM's password, or None where none is configured.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    if config.crm.password_file is None:
+        return None
+    return read_secret(config.crm.password_file, config_file, "crm.password_file")
+
+
+def crm_connection(config: Config, config_file: Path, purpose: str) -> CrmConnection:
+    """A connection to the CRM for one purpose; it opens when it is used.
+
+    Raises:
+        ConfigError: the password's file cannot be read.
+    """
+    crm = config.crm
+    return CrmConnection(crm.url, crm_password(config, config_file), purpose, crm.statement_timeout_secs)
+
+
+def client(config: Config, config_file: Path) -> Wolkvox:
+    """wolkvox, with its token.
+
+    Raises:
+        ConfigError: the token's file cannot be read.
+    """
+    wolkvox = config.wolkvox
+    token = read_secret(wolkvox.token_file, config_file, "wolkvox.token_file")
+    if not token.isascii():
+        raise ConfigError([f'{config_file}: wolkvox.token_file = "{wolkvox.token_file}": a token has only ASCII'])
+    return Wolkvox(wolkvox.address, wolkvox.server, token, wolkvox.call_timeout_secs)
+
+
+def field_map(config: Config, sync: Sync) -> FieldMap:
+    """The compiled field map of a sync."""
+    return compile_map(
+        {field: spec.to_rule() for field, spec in sync.fields.items()},
+        campaign_type=sync.campaign.type,
+        require=sync.require,
+        zone=config.wolkvox.zone,
+    )
+
+
+def campaign(sync: Sync) -> Campaign:
+    """The campaign of a sync."""
+    return Campaign(sync.campaign.id, sync.campaign.type, sync.campaign.status)
+
+
+def source(sync: Sync, connection: CrmConnection) -> PollSource:
+    """How the changes of a sync are found."""
+    assert sync.watermark_column is not None
+    return PollSource(
+        connection,
+        sync.relation,
+        key=sync.key,
+        watermark=sync.watermark_column,
+        where=sync.where,
+        start=sync.start,
+        lookback_secs=sync.lookback_secs,
+        about=about(sync),
+    )
+
+
+def reader(sync: Sync, columns: tuple[str, ...], connection: CrmConnection) -> RowReader:
+    """How the current rows of a sync's leads are read."""
+    return RowReader(connection, sync.relation, sync.key, columns, sync.where, about(sync))
+
+
+def intakes(config: Config, ledger: Ledger, connection: CrmConnection, clock: Clock) -> list[Intake]:
+    """The intake of every sync; they share one connection."""
+    return [
+        Intake(
+            ledger,
+            source(sync, connection),
+            sync.name,
+            resend_changed=sync.resend == "when-changed",
+            poll_secs=sync.poll_secs,
+            sweep_secs=sync.sweep_secs,
+            clock=clock,
+        )
+        for sync in config.sync
+    ]
+
+
+def delivery(
+    config: Config,
+    ledger: Ledger,
+    connection: CrmConnection,
+    wolkvox: Wolkvox,
+    term: Callable[[], int],
+    clock: Clock,
+) -> Delivery:
+    """The delivery of every sync."""
+    lanes = []
+    for sync in config.sync:
+        fieldmap = field_map(config, sync)
+        lanes.append(
+            Lane(
+                sync=sync.name,
+                campaign=campaign(sync),
+                reader=reader(sync, fieldmap.columns, connection),
+                fieldmap=fieldmap,
+                resend_changed=sync.resend == "when-changed",
+                dedupe_by=sync.dedupe.by if sync.dedupe else None,
+                dedupe_secs=sync.dedupe.within_hours * 3600.0 if sync.dedupe else 0.0,
+                marker=config.delivery.batch_marker,
+            )
+        )
+    return Delivery(ledger, lanes, wolkvox, rules(config), term, clock)
+
+
+def rules(config: Config) -> Rules:
+    """What delivery obeys."""
+    return Rules(
+        batch_size=config.delivery.batch_size,
+        max_wait_secs=config.delivery.max_wait_secs,
+        hours=OpenHours.parse(config.delivery.hours),
+        closed_on=closed_on(config.delivery.holidays),
+        zone=config.wolkvox.zone,
+        daily_limit=config.wolkvox.licenses * CALLS_PER_LICENSE,
+        reserve_calls=config.wolkvox.reserve_calls,
+        concurrent_calls=config.wolkvox.concurrent_calls,
+    )
+
+
+def closed_on(country: str | None) -> Callable[[date], bool]:
+    """Tells the public holidays of a country; none where no country is named."""
+    if country is None:
+        return lambda _day: False
+    from holidays import country_holidays  # slow to import, and only those who ask for it pay
+
+    calendar = country_holidays(country)
+    return lambda day: day in calendar
