@@ -131,7 +131,7 @@ def _where(document: Mapping[str, Any], location: Sequence[str | int]) -> str:
                 words = [f"sync number {part + 1}"]
         elif isinstance(part, int):
             words.append(f"[{part}]")
-        elif not part.startswith("function-") and part not in ("str", "table", "datetime", "FieldTable"):
+        elif words[-1:] != ["start"]:  # below it, pydantic names the two types that it may have
             words.append(part)
     return ".".join(words) or "the file"
 

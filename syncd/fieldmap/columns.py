@@ -143,9 +143,7 @@ def _template_source(field: str, template: str, index: Mapping[str, int], place:
     return fill
 
 
-def _moment_source(
-    field: str, source: Callable[[Block], Sequence[object]], rule: FieldRule, zone: ZoneInfo
-) -> Source:
+def _moment_source(field: str, source: Callable[[Block], Sequence[object]], rule: FieldRule, zone: ZoneInfo) -> Source:
     pattern = None if rule.datetime is True else str(rule.datetime)
     place = origin(rule)
 

@@ -35,9 +35,7 @@ class FieldMap:
         self.columns: tuple[str, ...] = tuple(dict.fromkeys(named))
         """The columns that it needs, each once, in the order in which it takes their values."""
         self._rules = dict(ordered)
-        self._constants = schema.blank | {
-            field: clean(rule.value) for field, rule in ordered if rule.value is not None
-        }
+        self._constants = schema.blank | {field: clean(rule.value) for field, rule in ordered if rule.value is not None}
         index = {column: place for place, column in enumerate(self.columns)}
         self._lines = [Line(field, rule, index, schema) for field, rule in ordered if rule.value is None]
         self._checks = list(self._compile_checks(require))

@@ -46,6 +46,7 @@ _SEPARATORS: Final = dict.fromkeys(map(ord, " -.()"))
 _SPREADSHEET: Final = re.compile(r"(\d{7,15})\.0{1,4}", re.ASCII)
 """A number that went through a spreadsheet or a numeric column: the library would dial the zero."""
 _BETWEEN: Final = re.compile(r"[,;/|&]|\s[-yoe]\s|\s(?:and|or)\s", re.IGNORECASE)
+_LETTERLESS: Final = re.compile(r"[\d +().-]+", re.ASCII)
 _NUMBER_DIGITS: Final = 7
 """As many digits are a number of their own, not an extension."""
 
@@ -98,7 +99,7 @@ def compile_phone(rule: PhoneRule) -> Dial:
 
     def dial(text: str, region: str) -> str | Undialable:
         if region == rule.region:
-            mobile = plain(text) or plain(text.translate(_SEPARATORS))
+            mobile = plain(text) or (None if text.isdigit() else plain(text.translate(_SEPARATORS)))
             if mobile:
                 return before + mobile[1]
         return look_up(text, region)
@@ -131,7 +132,7 @@ def read(text: str, region: str, kind: str = "any") -> tuple[int, str] | Undiala
         return Undialable.SEVERAL if too_long else Undialable.NO_NUMBER
     if len(number.extension or "") >= _NUMBER_DIGITS:
         return Undialable.SEVERAL
-    if is_alpha_number(text):
+    if not _LETTERLESS.fullmatch(text) and is_alpha_number(text):
         return Undialable.LETTERS
     found = number_type(number)  # unknown exactly where is_valid_number says no, at half the price of both
     if found == PhoneNumberType.UNKNOWN:

@@ -16,9 +16,7 @@ Mapped = str | Rejection
 One = Callable[..., Mapped]
 
 
-def _compile(
-    rules: dict[str, FieldRule], *, require: tuple[str, ...] = (), zone: str = "America/Bogota"
-) -> FieldMap:
+def _compile(rules: dict[str, FieldRule], *, require: tuple[str, ...] = (), zone: str = "America/Bogota") -> FieldMap:
     fitting = {"customer_id": FieldRule(value="1"), "tel1": FieldRule(value="3211234567")}
     return compile_map(fitting | rules, campaign_type="predictive", require=require, zone=ZoneInfo(zone))
 

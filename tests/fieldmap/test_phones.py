@@ -76,9 +76,7 @@ def test_a_mobile_with_separators_and_country_code_is_read_as_the_library_reads_
         assert quick == by_the_library(text, region)
 
 
-@given(
-    st.text(max_size=30) | st.from_regex(r"[+\d ().;,x/#-]{1,30}"), st.sampled_from(["CO", "US", "AR", "XX", ""])
-)
+@given(st.text(max_size=30) | st.from_regex(r"[+\d ().;,x/#-]{1,30}"), st.sampled_from(["CO", "US", "AR", "XX", ""]))
 def test_any_text_gives_digits_or_a_reason(text: str, region: str) -> None:
     number = compile_phone(PhoneRule("CO", "e164", "9"))(text, region)
     assert isinstance(number, Undialable) or (number.isascii() and number.isdigit())

@@ -281,9 +281,7 @@ def test_a_rejected_row_does_not_stop_its_neighbours(compiled: Callable[..., Fie
 
 def test_the_fault_of_the_first_field_is_told(compiled: Callable[..., FieldMap]) -> None:
     lookup = {"a": "A"}
-    field_map = compiled(
-        {"opt1": FieldRule(column="x", lookup=lookup), "city": FieldRule(column="x", lookup=lookup)}
-    )
+    field_map = compiled({"opt1": FieldRule(column="x", lookup=lookup), "city": FieldRule(column="x", lookup=lookup)})
     rejection = field_map.map(("ZQX",), NOW)
     assert isinstance(rejection, Rejection)
     assert rejection.field == "city"

@@ -31,9 +31,7 @@ texts = (
     st.text(st.characters(), max_size=12)
     | st.text("0123456789+ ,./-x", max_size=25)
     | st.text("áÑ \u0301\u00a0\ud83d\0\tßİ", max_size=130)
-    | st.sampled_from(
-        ["3211234567", "+57 321 123 4567", "6012345678", "a", "2030-07-01", "20400101000000", "CO", "US"]
-    )
+    | st.sampled_from(["3211234567", "+57 321 123 4567", "6012345678", "a", "2030-07-01", "20400101000000", "CO", "US"])
 )
 moments = st.datetimes(timezones=st.none() | st.timezones()) | st.dates() | st.times() | st.timedeltas()
 scalars = (
