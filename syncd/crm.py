@@ -9,6 +9,7 @@ Mutable state: the connection of a `CrmConnection`, used by one thread.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -229,6 +230,22 @@ def condition(where: str | None, *, with_parameters: bool = False) -> sql.Compos
     return sql.SQL("(" + text + "\n)")  # it is the operator's own SQL
 
 
+_PLAIN_KEYS = re.compile(r"[A-Za-z0-9_,-]+")
+
+
+def _array(keys: Sequence[str]) -> str | list[str]:
+    """Keys as an array parameter: plain ones as Postgres writes an array, at a tenth of the cost."""
+    joined = ",".join(keys)
+    if (
+        _PLAIN_KEYS.fullmatch(joined)
+        and joined.count(",") == len(keys) - 1
+        and all(keys)
+        and "NULL" not in joined.upper()
+    ):
+        return "{" + joined + "}"
+    return list(keys)
+
+
 class RowReader:
     """Reads the current rows of leads by their keys.
 
@@ -263,7 +280,7 @@ class RowReader:
         if self._query is None:
             self._query = self._compose()
         with self._connection.cursor(self._about) as cursor:
-            return cursor.execute(self._query, (list(keys),)).fetchall()
+            return cursor.execute(self._query, (_array(keys),)).fetchall()
 
     def sample(self, limit: int) -> list[tuple[Any, ...]]:
         """Some rows that match ``where``, of the same form, for `syncd preview`."""

@@ -1,9 +1,8 @@
 """The daemon: wires the parts, starts, stops and reloads them. It decides nothing.
 
-Threads: *intake* turns every sync's intake, *delivery* sends, *web* serves the pages, and the main thread keeps the
-lease, speaks to systemd and waits for signals. They share the ledger, whose methods are transactions; `Loops.wake`,
-by which intake tells delivery that leads have come; and values that are replaced whole (`Delivery.standing`,
-`Intake.trouble`, the beats).
+Threads: *intake* and *delivery* (`loops`), *web* (`web`), and the main thread, which keeps the lease, speaks to
+systemd and waits for signals. They share the ledger, whose methods are transactions, and values that are replaced
+whole (`Delivery.standing`, `Intake.trouble`, the beats).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,12 +19,13 @@ import structlog
 
 from syncd import __version__, assembly
 from syncd.config import Config, load
-from syncd.delivery import Delivery, DeliveryResult, Standing
-from syncd.errors import EXIT_FAILED, EXIT_OK, ConfigError, LedgerError, LedgerUnavailable, SenderDeposed
-from syncd.intake import Intake, IntakeResult
+from syncd.delivery import DeliveryResult, Standing
+from syncd.errors import EXIT_FAILED, EXIT_OK, ConfigError, LedgerError, LedgerUnavailable, SenderDeposed, SyncdError
+from syncd.intake import IntakeResult
 from syncd.ledger import RENEW_SECS, Lease, Ledger, open_ledger
 from syncd.ledger.lease import this_process
 from syncd.logs import LogListener, configure
+from syncd.loops import Loops
 from syncd.metrics import Metrics
 from syncd.model import Clock
 from syncd.status import Status, in_words, status_of
@@ -60,97 +60,6 @@ class Signals:
     def _reload(self, number: int, frame: FrameType | None) -> None:
         self.reload.set()
         self.either.set()
-
-
-class Loops:
-    """The two loops of a sender, each in its thread.
-
-    Args:
-        heard: is told of each turn's result, in the thread of its loop.
-    """
-
-    def __init__(
-        self,
-        intakes: Sequence[Intake],
-        delivery: Delivery,
-        clock: Clock,
-        heard_intake: Callable[[IntakeResult], None],
-        heard_delivery: Callable[[DeliveryResult], None],
-    ) -> None:
-        self._intakes = list(intakes)
-        self.delivery = delivery
-        self._clock = clock
-        self._heard_intake = heard_intake
-        self._heard_delivery = heard_delivery
-        self._stopping = threading.Event()
-        self.wake = threading.Event()
-        self.failure: BaseException | None = None
-        self.beats = {"intake": time.monotonic(), "delivery": time.monotonic()}
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(turn,), name=name, daemon=True)
-            for name, turn in (("intake", self._intake), ("delivery", self._deliver))
-        ]
-
-    def start(self) -> None:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Finish the turn that each loop is in, the call in flight included."""
-        self._stopping.set()
-        self.wake.set()
-        for thread in self._threads:
-            thread.join()
-
-    @property
-    def troubles(self) -> list[str]:
-        """What keeps each sync's intake from reading."""
-        return [str(intake.trouble) for intake in self._intakes if intake.trouble is not None]
-
-    def _guarded(self, loop: Callable[[], None]) -> None:
-        try:
-            loop()
-        except BaseException as error:  # noqa: BLE001  # whatever it is, the main thread ends the process with it
-            self.failure = error
-
-    def _intake(self) -> None:
-        log = structlog.get_logger()
-        while not self._stopping.is_set():
-            self.beats["intake"] = time.monotonic()
-            now = self._clock()
-            due = min(self._intakes, key=lambda intake: now if intake.wants_sweep else intake.next_at)
-            wait = 0.0 if due.wants_sweep else due.next_at - now
-            # A clock that is set back must not stop the polls.
-            if wait > 0 and self._stopping.wait(min(wait, _RETRY_SECS)):
-                return
-            if wait > _RETRY_SECS:
-                continue
-            try:
-                result = due.run_once()
-            except LedgerUnavailable as error:
-                log.error("ledger.unavailable", reason=str(error), loop="intake")
-                self._stopping.wait(_RETRY_SECS)
-                continue
-            self._heard_intake(result)
-            if result.new or result.again:
-                self.wake.set()
-
-    def _deliver(self) -> None:
-        log = structlog.get_logger()
-        while not self._stopping.is_set():
-            self.beats["delivery"] = time.monotonic()
-            self.wake.clear()
-            try:
-                result = self.delivery.run_once()
-            except LedgerUnavailable as error:
-                log.error("ledger.unavailable", reason=str(error), loop="delivery")
-                self._stopping.wait(_RETRY_SECS)
-                continue
-            self._heard_delivery(result)
-            wait = result.next_at - self._clock()
-            if wait > 0:
-                self.wake.wait(min(wait, _RETRY_SECS * 12))
 
 
 class Daemon:
@@ -383,6 +292,16 @@ def run(config_file: Path, clock: Clock = time.time) -> int:
     while following is not None and not signals.stop.is_set():
         config = following
         configure(config.log.format, config.log.level)
-        following = Daemon(config, config_file, signals, notifier, clock).run()
+        try:
+            following = Daemon(config, config_file, signals, notifier, clock).run()
+        except SyncdError as error:
+            structlog.get_logger().error("daemon.failed", reason=str(error))
+            raise
+        except Exception as error:  # noqa: BLE001  # a fault of ours: say where, and not with which values
+            where = [
+                f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+            ]
+            structlog.get_logger().critical("daemon.failed", reason=type(error).__name__, where=where[-12:])
+            return EXIT_FAILED
     structlog.get_logger().info("daemon.stopped")
     return EXIT_OK if signals.stop.is_set() else EXIT_FAILED

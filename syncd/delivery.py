@@ -22,13 +22,13 @@ from syncd.ledger import Claim, Ending, Intent, Ledger
 from syncd.ledger.ledger import Waiting
 from syncd.model import Clock, Exchange, Instant, Quota, RecordError
 from syncd.pacing import Decision, OpenHours, Situation, Step, decide, quota_day, quota_resets_at
+from syncd.parking import SENDER, Parks, campaign_key, sync_key
 from syncd.replies import Outcome, Scope, Verdict, judge
 from syncd.states import CallState, LeadState
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
 LOOK_SECS = 60.0
 """The loop looks again after this long at the latest, whatever it waits for."""
-_SLOWEST_PARK_SECS = 3600.0
 _CRM_PARK_SECS = 15.0
 
 
@@ -93,16 +93,6 @@ class DeliveryResult:
     trouble: CrmError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Park:
-    """Something that must wait after a reply."""
-
-    until: Instant
-    times: int
-    sentence: str
-    verdict: str
-
-
 class Delivery:
     """Sends the leads of every lane, one call at a time.
 
@@ -126,7 +116,7 @@ class Delivery:
         self._term = term
         self._clock = clock
         # -- mutable --
-        self._parks: dict[str, _Park] = {}
+        self._parks = Parks(lambda now: quota_resets_at(now, rules.zone))
         self._unwritten: tuple[int, Ending, bool] | None = None  # an outcome that the ledger could not take yet
         self.standing = Standing("idle", "Nothing waits.")
 
@@ -158,7 +148,7 @@ class Delivery:
         loads = [load for load in loads if load[2].pending]
         if not loads:
             return _wait("idle", "Nothing waits.", now, None)
-        if (parked := self._parked("sender", now)) is not None:
+        if (parked := self._parks.waiting(now, SENDER)) is not None:
             state = "quota_exhausted" if parked.verdict == "quota-spent" else "held"
             return _wait(state, parked.sentence, now, parked.until)
         busy = self._ledger.busy_until(now, self._rules.concurrent_calls, SERVER_SECS)
@@ -168,7 +158,7 @@ class Delivery:
         shared = self._shared_situation(now)
         latest: DeliveryResult | None = None
         for lane, sync_id, load in loads:
-            parked = self._parked(_campaign_key(lane), now) or self._parked(_sync_key(lane), now)
+            parked = self._parks.waiting(now, campaign_key(lane.campaign.id), sync_key(lane.sync))
             if parked is not None:
                 step = _wait("held", f"{lane.sync}: {parked.sentence}", now, parked.until)
             else:
@@ -202,15 +192,17 @@ class Delivery:
     # -- sending ---------------------------------------------------------------------------------------------
 
     def _send(self, lane: Lane, sync_id: int, now: Instant) -> DeliveryResult:
-        claim = self._ledger.claim(sync_id, 1 if self._probing(lane) else self._rules.batch_size)
+        # After a refusal, one lead goes first: it asks the same question as a full batch, and risks less.
+        on_trial = self._parks.on_trial(SENDER, campaign_key(lane.campaign.id))
+        claim = self._ledger.claim(sync_id, 1 if on_trial else self._rules.batch_size)
         call_id = new_call_id(now)
         try:
             batch = prepare(lane, self._ledger, sync_id, claim, call_id, now)
         except CrmError as error:
-            self._park(_sync_key(lane), now, _CRM_PARK_SECS, "crm", str(error))
+            self._parks.park(sync_key(lane.sync), now, _CRM_PARK_SECS, "crm", str(error))
             standing = Standing("held", f"{lane.sync}: {error}")
             return DeliveryResult(standing, now + 1, sync=lane.sync, trouble=error)
-        self._parks.pop(_sync_key(lane), None)
+        self._parks.release(sync_key(lane.sync))
         if not batch.lead_ids:
             settled = self._ledger.settle_unsent(sync_id, claim.seq, batch.settlements, now)
             return DeliveryResult(Standing("sending", "Leads leave."), now, sync=lane.sync, settled=settled)
@@ -255,6 +247,15 @@ class Delivery:
         )
         return self._ledger.intend(self._term(), intent, sync_id=sync_id, seq=claim.seq, settlements=batch.settlements)
 
+    def _heed(self, lane: Lane, verdict: Verdict, now: Instant) -> None:
+        """Park what the reply concerns; after an acceptance, nothing is parked any more."""
+        key = campaign_key(lane.campaign.id)
+        if verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART):
+            self._parks.release(SENDER, key)
+        elif verdict.parks is not Scope.NOTHING:
+            key = SENDER if verdict.parks is Scope.SENDER else key
+            self._parks.park(key, now, verdict.park_secs, verdict.name, verdict.sentence)
+
     def _report(
         self,
         lane: Lane,
@@ -282,37 +283,9 @@ class Delivery:
                 ended - at for place, at in enumerate(batch.captured_at) if accepted and place not in refused
             ),
         )
-        parked = self._parked("sender", ended) or self._parked(_campaign_key(lane), ended)
+        parked = self._parks.waiting(ended, SENDER, campaign_key(lane.campaign.id))
         standing = Standing("sending", "Leads leave.") if parked is None else Standing("held", parked.sentence)
         return DeliveryResult(standing, ended, sync=lane.sync, settled=settled, call=report)
-
-    # -- parking ---------------------------------------------------------------------------------------------
-
-    def _heed(self, lane: Lane, verdict: Verdict, now: Instant) -> None:
-        """Park what the reply concerns; after an acceptance, nothing is parked any more."""
-        if verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART):
-            self._parks.pop("sender", None)
-            self._parks.pop(_campaign_key(lane), None)
-        elif verdict.parks is not Scope.NOTHING:
-            key = "sender" if verdict.parks is Scope.SENDER else _campaign_key(lane)
-            self._park(key, now, verdict.park_secs, verdict.name, verdict.sentence)
-
-    def _park(self, key: str, now: Instant, secs: float, verdict: str, sentence: str) -> None:
-        before = self._parks.get(key)
-        times = before.times + 1 if before is not None and before.verdict == verdict else 1
-        if secs == float("inf"):
-            until = quota_resets_at(now, self._rules.zone)
-        else:
-            until = now + min(secs * 2 ** min(times - 1, 10), max(secs, _SLOWEST_PARK_SECS))
-        self._parks[key] = _Park(until, times, sentence, verdict)
-
-    def _parked(self, key: str, now: Instant) -> _Park | None:
-        park = self._parks.get(key)
-        return park if park is not None and park.until > now else None
-
-    def _probing(self, lane: Lane) -> bool:
-        """After a refusal, one lead goes first: it asks the same question as a full batch, and risks less."""
-        return "sender" in self._parks or _campaign_key(lane) in self._parks
 
 
 def _ending(verdict: Verdict, exchange: Exchange, batch: Batch, ended: Instant) -> Ending:
@@ -341,14 +314,6 @@ def _explain(decision: Decision, now: Instant) -> DeliveryResult:
             return _wait("quota_exhausted", "The day's calls are used.", now, decision.at)
         case _:
             return _wait("sending", "Gathering leads for the next call.", now, decision.at)
-
-
-def _campaign_key(lane: Lane) -> str:
-    return f"campaign {lane.campaign.id}"
-
-
-def _sync_key(lane: Lane) -> str:
-    return f"sync {lane.sync}"
 
 
 def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

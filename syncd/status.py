@@ -97,11 +97,12 @@ def in_words(status: Status, zone: ZoneInfo) -> str:
     """The status for a person, as plain text."""
     quota = status.quota
     resets = datetime.fromtimestamp(quota.resets_at, zone)
-    lines = [
-        f"{status.state}: {status.reason}",
-        f"calls    {quota.used} used of {quota.limit - quota.reserved} today, {quota.remaining} left"
-        f" ({quota.reserved} reserved for others); anew at {resets:%Y-%m-%d %H:%M %Z}",
-    ]
+    allowed = quota.limit - quota.reserved
+    lines = [f"{status.state}: {status.reason}"]
+    lines.append(
+        f"calls    {quota.used} used of {allowed} today, {quota.remaining} left"
+        f" ({quota.reserved} reserved for others); anew at {resets:%Y-%m-%d %H:%M %Z}"
+    )
     if status.unresolved_calls:
         lines.append(f"unresolved calls: {status.unresolved_calls} (see `syncd calls --unresolved`)")
     for sync in status.syncs:

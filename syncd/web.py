@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         except LedgerError as error:
             self._text(503, f"{error}\n")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815  # http.server's own name
 
     def _text(self, status: int, text: str) -> None:
         self._reply(status, "text/plain; charset=utf-8", text.encode())
@@ -103,5 +103,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's own name
         """Nothing: requests are no events."""

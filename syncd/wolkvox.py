@@ -10,6 +10,7 @@ Mutable state: none that outlives a call; the token, which never changes.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -74,14 +75,13 @@ def _watched(base: type[HTTPConnection], wire: Wire) -> type[HTTPConnection]:
 class _OneCall(HTTPAdapter):
     """A transport for a single exchange."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, tls: ssl.SSLContext | None) -> None:
         self._wire = wire
+        self._tls = tls
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        context = create_urllib3_context(ssl_minimum_version=_tls_1_2())
-        context.load_default_certs()
-        super().init_poolmanager(*args, ssl_context=context, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)
         wire = self._wire
 
         class Plain(urllib3.HTTPConnectionPool):
@@ -93,10 +93,11 @@ class _OneCall(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": Plain, "https": Tls}
 
 
-def _tls_1_2() -> int:
-    import ssl
-
-    return int(ssl.TLSVersion.TLSv1_2)
+def _tls() -> ssl.SSLContext:
+    """TLS 1.2 or later, with the certificates that the system trusts."""
+    context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
+    context.load_default_certs()
+    return context
 
 
 class Wolkvox:
@@ -111,6 +112,7 @@ class Wolkvox:
 
     def __init__(self, address: str, server: str, token: str, timeout_secs: float) -> None:
         self._base = f"{address}/api/v2"
+        self._tls = _tls() if address.startswith("https:") else None
         self._headers = {
             "wolkvox-token": token,
             "wolkvox_server": server,
@@ -153,7 +155,7 @@ class Wolkvox:
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                adapter = _OneCall(wire)
+                adapter = _OneCall(wire, self._tls)
                 session.mount("http://", adapter)
                 session.mount("https://", adapter)
                 with session.request(
@@ -175,7 +177,7 @@ class Wolkvox:
         return Exchange(wire.connected, status, received, error, time.monotonic() - began)
 
 
-class _TooLong(ValueError):
+class _TooLongError(ValueError):
     pass
 
 
@@ -185,7 +187,7 @@ def _bounded(response: requests.Response) -> bytes:
     for chunk in response.iter_content(_CHUNK):
         received += chunk
         if len(received) > REPLY_LIMIT_BYTES:
-            raise _TooLong
+            raise _TooLongError
     return bytes(received)
 
 
@@ -193,7 +195,7 @@ def _words(caught: Exception, wire: Wire) -> str:
     """What went wrong, without the text of the exception: that names addresses, and may quote the reply."""
     if wire.expired:
         return "no whole reply within the time"
-    if isinstance(caught, _TooLong):
+    if isinstance(caught, _TooLongError):
         return "the reply was too long"
     if not wire.connected:
         return f"no connection ({type(caught).__name__})"

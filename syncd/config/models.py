@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from syncd.config import rules
 from syncd.config.fields import FieldSpec
 from syncd.fieldmap import FieldMapError, compile_map
 from syncd.pacing import HoursError, OpenHours
@@ -33,54 +32,6 @@ class Table(BaseModel):
     )
 
 
-def _database_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("postgresql", "postgres"):
-        raise ValueError("must begin with postgresql://")
-    if parts.password is not None:
-        raise ValueError("must not hold a password; put it in a file of its own and name that in password_file")
-    if not parts.path.strip("/"):
-        raise ValueError("must name the database, as in postgresql://user@host:5432/database")
-    return value
-
-
-def _ledger_url(value: str) -> str:
-    if value.startswith("sqlite:"):
-        if not value.startswith("sqlite:////"):
-            raise ValueError("must give an absolute path, with four slashes: sqlite:////var/lib/syncd/ledger.db")
-        return value
-    if not value.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with sqlite://// or postgresql://")
-    return _database_url(value)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an address such as https://wv0042.wolkvox.com")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("must be https: over plain http the token could be read on the way (loopback excepted)")
-    return value.rstrip("/")
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("must be a time zone of the IANA database, such as America/Bogota") from None
-    return value
-
-
 SecretFile = Annotated[Path, Field(strict=False)]
 """A path, written as a string; looked up as `read_secret` says."""
 
@@ -88,7 +39,7 @@ SecretFile = Annotated[Path, Field(strict=False)]
 class Crm(Table):
     """The CRM's database: read only, never written."""
 
-    url: Annotated[str, AfterValidator(_database_url)]
+    url: Annotated[str, AfterValidator(rules.database_url)]
     """Where it is: postgresql://user@host:port/database, and libpq's parameters such as ?sslmode=verify-full."""
     password_file: SecretFile | None = None
     """A file that holds the password and nothing else."""
@@ -99,7 +50,7 @@ class Crm(Table):
 class Ledger(Table):
     """syncd's own memory of what it captured and sent."""
 
-    url: Annotated[str, AfterValidator(_ledger_url)] = "sqlite:////var/lib/syncd/ledger.db"
+    url: Annotated[str, AfterValidator(rules.ledger_url)] = "sqlite:////var/lib/syncd/ledger.db"
     """A file of SQLite on a local disk, or a Postgres database."""
     password_file: SecretFile | None = None
     """A file that holds the password of a Postgres ledger."""
@@ -132,13 +83,13 @@ class Wolkvox(Table):
     """Licences of the operation: each gives 1,000 calls a day."""
     reserve_calls: int = Field(default=0, ge=0)
     """Calls a day left to your other integrations."""
-    timezone: Annotated[str, AfterValidator(_zone)] = "America/Bogota"
+    timezone: Annotated[str, AfterValidator(rules.zone)] = "America/Bogota"
     """The zone whose midnight begins the quota day, and in which recall_date and `hours` are written."""
     concurrent_calls: Literal[1, 2] = 1
     """Calls that may be in flight at once with this token."""
     call_timeout_secs: int = Field(default=75, ge=1, le=600)
     """How long one call may take in all; wolkvox itself gives up after 60 seconds."""
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    base_url: Annotated[str, AfterValidator(rules.base_url)] | None = None
     """Where to send the calls instead: the simulator. Plain http is refused off loopback."""
 
     @model_validator(mode="after")
@@ -173,13 +124,20 @@ class Delivery(Table):
     holidays: str | None = None
     """The country whose public holidays have no delivery, such as "CO"; default: none."""
     on_unresolved: Literal["hold", "assume-delivered", "resend"] = "hold"
-    """What becomes of leads whose call's outcome stays unknown after verification."""
+    """What becomes of leads whose call's outcome stays unknown. This version has "hold"."""
     verify_after_secs: int = Field(default=180, ge=60, le=86_400)
-    """An unknown outcome is asked about after this long."""
+    """An unknown outcome is asked about after this long. This version holds it and does not ask yet."""
     verify_again_secs: int = Field(default=600, ge=60, le=86_400)
-    """Absence counts once seen twice, this far apart."""
+    """Absence counts once seen twice, this far apart. This version does not ask yet."""
     batch_marker: str | None = Field(default=None, pattern=r"^opt([1-9]|1[0-2])$")
     """A field to stamp with the call's id, which makes verification exact."""
+
+    @field_validator("on_unresolved")
+    @classmethod
+    def _on_unresolved_is_here(cls, value: str) -> str:
+        if value != "hold":
+            raise ValueError('is not available in this version of syncd; use on_unresolved = "hold"')
+        return value
 
     @field_validator("hours")
     @classmethod
@@ -217,7 +175,7 @@ class Http(Table):
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464")
-        if not is_loopback(host):
+        if not rules.is_loopback(host):
             raise ValueError("must be a loopback address: the pages have no password; put a proxy before it")
         return value
 

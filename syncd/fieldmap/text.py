@@ -24,7 +24,7 @@ _TOO_MANY_DIGITS: Final = 1000
 """A number with more digits is refused: written plainly, 1E+999999999 is a gigabyte."""
 
 
-class Unfit(Exception):  # noqa: N818 - not an error of the program: it becomes a rejection
+class Unfit(Exception):
     """A value that a rule cannot take.
 
     Args:

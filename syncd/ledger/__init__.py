@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from syncd.ledger.calls import Claim, Ending, Intent
 from syncd.ledger.captures import Captured
-from syncd.ledger.ledger import Ledger, open_ledger
 from syncd.ledger.lease import LEASE_SECS, RENEW_SECS, Lease
+from syncd.ledger.ledger import Ledger, open_ledger
 
 __all__ = [
     "LEASE_SECS",

@@ -82,8 +82,8 @@ def claim(connection: Connection, sync_id: int, limit: int) -> Claim:
         .where(lead.c.sync_id == sync_id, lead.c.state == PENDING)
         .order_by(lead.c.captured_at, lead.c.id)
         .limit(limit)
-    )
-    return Claim(seq or 0, [Claimed(*row) for row in rows])
+    ).all()
+    return Claim(seq or 0, [Claimed._make(row) for row in rows])
 
 
 def settle_unsent(
@@ -131,9 +131,7 @@ def lock_sync(connection: Connection, home: Home, sync_id: int) -> None:
         connection.execute(select(sync.c.id).where(sync.c.id == sync_id).with_for_update())
 
 
-def known_persons(
-    connection: Connection, home: Home, sync_id: int, persons: Sequence[bytes], since: Instant
-) -> set[bytes]:
+def known_persons(connection: Connection, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
     """Those of `persons` that are on their way, or were delivered since."""
     known: set[bytes] = set()
     for begin in range(0, len(persons), 500):
@@ -255,14 +253,10 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
         return {}
     lock_sync(connection, home, int(row.sync_id))
     in_flight = (lead.c.call_n == number, _IN_FLIGHT)
-    came_from = {
-        state: leads
-        for state, leads in connection.execute(
-            select(lead.c.state, func.count()).where(*in_flight).group_by(lead.c.state)
-        )
-    }
-    settled = _settle_refused(connection, home, ending, resend_changed)
-    for state, leads in _settle_rest(connection, home, number, ending, resend_changed).items():
+    counted = connection.execute(select(lead.c.state, func.count()).where(*in_flight).group_by(lead.c.state))
+    came_from: dict[str, int] = {state: leads for state, leads in counted.all()}  # noqa: C416  # Row is no tuple to mypy
+    settled = _settle_refused(connection, home, ending)
+    for state, leads in _settle_rest(connection, home, number, ending, resend_changed=resend_changed).items():
         settled[state] = settled.get(state, 0) + leads
     shifts = dict(settled)
     for state, leads in came_from.items():
@@ -271,7 +265,7 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     return settled
 
 
-def _settle_refused(connection: Connection, home: Home, ending: Ending, resend_changed: bool) -> dict[str, int]:
+def _settle_refused(connection: Connection, home: Home, ending: Ending) -> dict[str, int]:
     """The leads that wolkvox named: rejected, or pending where their row has changed since."""
     if not ending.refused:
         return {}
@@ -303,7 +297,7 @@ def _settle_refused(connection: Connection, home: Home, ending: Ending, resend_c
 
 
 def _settle_rest(
-    connection: Connection, home: Home, number: int, ending: Ending, resend_changed: bool
+    connection: Connection, home: Home, number: int, ending: Ending, *, resend_changed: bool
 ) -> dict[str, int]:
     rest = lead.c.call_n == number, _IN_FLIGHT
     if ending.rest is LeadState.HELD:

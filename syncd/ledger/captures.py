@@ -27,15 +27,20 @@ class Captured:
     """Changes given, known or not."""
 
 
-def begin_sync(connection: Connection, name: str, now: Instant) -> int:
-    """The number of a sync, which is registered upon its first use."""
-    found = connection.scalar(select(sync.c.id).where(sync.c.name == name))
-    if found is not None:
-        return int(found)
-    number = connection.scalar(insert(sync).values(name=name, started_at=now).returning(sync.c.id))
-    assert number is not None
-    connection.execute(insert(tally), [{"sync_id": number, "state": state.value, "leads": 0} for state in LeadState])
-    return int(number)
+def begin_sync(connection: Connection, home: Home, name: str, now: Instant) -> int:
+    """The number of a sync, which is registered upon its first use; two threads may ask at once."""
+    by_name = select(sync.c.id).where(sync.c.name == name)
+    found = connection.scalar(by_name)
+    if found is None:
+        make = sqlite.insert if home.is_sqlite else postgresql.insert
+        connection.execute(make(sync).values(name=name, started_at=now).on_conflict_do_nothing())
+        found = connection.scalar(by_name)
+        assert found is not None
+        connection.execute(
+            make(tally).on_conflict_do_nothing(),
+            [{"sync_id": found, "state": state.value, "leads": 0} for state in LeadState],
+        )
+    return int(found)
 
 
 def position(connection: Connection, sync_id: int) -> tuple[str | None, str | None]:
@@ -77,7 +82,7 @@ def capture(
     shifts = {LeadState.PENDING.value: new}
     again = 0
     if new < len(changes):
-        again = _apply_known(connection, home, sync_id, changes, seq, now, resend_changed, shifts)
+        again = _apply_known(connection, home, sync_id, changes, seq, now, shifts, resend_changed=resend_changed)
     shift_tally(connection, sync_id, shifts)
     return Captured(new, again, len(changes))
 
@@ -95,7 +100,8 @@ def _insert_unknown(
         .from_select(["sync_id", "key", "state", "version", "seq", "captured_at"], rows)
         .on_conflict_do_nothing(index_elements=["sync_id", "key"])
     )
-    return connection.execute(statement).rowcount
+    # SQLAlchemy keeps the count of an INSERT only when asked.
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def _apply_known(
@@ -105,8 +111,9 @@ def _apply_known(
     changes: Sequence[Change],
     seq: int,
     now: Instant,
-    resend_changed: bool,
     shifts: dict[str, int],
+    *,
+    resend_changed: bool,
 ) -> int:
     """Apply to leads that are known already, where the version is another; returns how many became pending."""
     pairs = home.pairs(changes)

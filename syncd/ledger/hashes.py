@@ -6,9 +6,10 @@ not kept in the ledger.
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 
 from syncd.errors import ConfigError, EnvironmentFault
@@ -32,7 +33,7 @@ class Hasher:
             raise ConfigError(
                 [f"{where}: the key has {len(secret)} characters; it must have {_SHORTEST_KEY} or more, at random"]
             )
-        self._key = blake2b(secret.encode(), digest_size=32).digest()
+        self._key = sha256(secret.encode()).digest()
 
     def record(self, record: Record) -> bytes:
         """A fingerprint of a whole record, whatever the order of its fields."""
@@ -52,7 +53,8 @@ class Hasher:
         return self._hash(b"check", b"").hex()
 
     def _hash(self, purpose: bytes, data: bytes) -> bytes:
-        return blake2b(data, digest_size=16, key=self._key, person=purpose).digest()
+        # HMAC-SHA-256, cut to 128 bits: OpenSSL's is several times faster on a body of megabytes than hashlib's BLAKE2.
+        return hmac.digest(self._key + purpose, data, "sha256")[:16]
 
 
 def key_beside(ledger: Path) -> str:

@@ -116,7 +116,9 @@ class Home:
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> FromClause:
         """Rows of two text columns, ``a`` and ``b``, in one parameter: a bulk statement without a loop."""
         if self.is_sqlite:
-            each = func.json_each(bindparam("pairs", orjson.dumps([tuple(pair) for pair in pairs]).decode(), Text)).table_valued("value")
+            each = func.json_each(
+                bindparam("pairs", orjson.dumps([tuple(pair) for pair in pairs]).decode(), Text)
+            ).table_valued("value")
             return select(
                 func.json_extract(each.c.value, "$[0]").label("a"),
                 func.json_extract(each.c.value, "$[1]").label("b"),

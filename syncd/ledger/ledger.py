@@ -60,7 +60,7 @@ class Ledger:
         """The ledger's number for a sync."""
         if name not in self._numbers:
             with self.home.write() as connection:
-                self._numbers[name] = captures.begin_sync(connection, name, now)
+                self._numbers[name] = captures.begin_sync(connection, self.home, name, now)
         return self._numbers[name]
 
     def position(self, sync_id: int) -> tuple[str | None, str | None]:
@@ -109,7 +109,7 @@ class Ledger:
     def known_persons(self, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
         """Those who are on their way, or were delivered since."""
         with self.home.read() as connection:
-            return calls.known_persons(connection, self.home, sync_id, persons, since)
+            return calls.known_persons(connection, sync_id, persons, since)
 
     def settle_unsent(self, sync_id: int, seq: int, settlements: Sequence[Settlement], now: Instant) -> dict[str, int]:
         """Settle pending leads that need no call."""

@@ -6,7 +6,7 @@ import contextlib
 import io
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, table, text
 from sqlalchemy.schema import CreateSchema
 
 from syncd.errors import LedgerSchemaError
@@ -31,8 +31,7 @@ def revision_of(home: Home) -> str | None:
                     f"{home.where} is a database of something else.", "Name another file in ledger.url."
                 )
             return None
-        place = "alembic_version" if home.is_sqlite else f"{SCHEMA}.alembic_version"
-        found = connection.scalar(text(f"SELECT version_num FROM {place}"))
+        found = connection.scalar(select(column("version_num")).select_from(table("alembic_version", schema=schema)))
         return None if found is None else str(found)
 
 

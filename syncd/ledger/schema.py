@@ -33,7 +33,7 @@ metadata = MetaData(schema=SCHEMA)
 _Number = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY counts by itself in SQLite
 
 
-def _one_of(states: type[LeadState] | type[CallState]) -> str:
+def _one_of(states: type[LeadState | CallState]) -> str:
     return ", ".join(f"'{state.value}'" for state in states)
 
 

@@ -179,9 +179,7 @@ class Campaigns:
         if 0 < self._settings.stock_limit < total:
             raise FullError(total)
 
-    def _settle_duplicates(
-        self, campaign: _Campaign, records: Sequence[dict[str, str]], batch: _Batch | None
-    ) -> None:
+    def _settle_duplicates(self, campaign: _Campaign, records: Sequence[dict[str, str]], batch: _Batch | None) -> None:
         replace = self._settings.duplicates == "replace"
         for position, customer in enumerate(record.get("customer_id", "") for record in records):
             if customer not in campaign.where:

@@ -101,8 +101,7 @@ class Fault:
             raise ValueError(f"fault {self.kind}: nth counts from 1, times from 0 (for ever)")
         if min(self.seconds, self.record_secs, self.size) < 0 or self.bytes_per_sec <= 0:
             raise ValueError(
-                f"fault {self.kind}: seconds, record_secs and size are never negative, "
-                f"and bytes_per_sec is more than 0"
+                f"fault {self.kind}: seconds, record_secs and size are never negative, and bytes_per_sec is more than 0"
             )
         if self.status and not 200 <= self.status <= 599:
             raise ValueError(f"fault {self.kind}: status must be 200..599, not {self.status}")

@@ -65,9 +65,7 @@ class Replies:
         code: object = "200" if self._settings.code_type == "string" else 200
         return Reply(
             200,
-            orjson.dumps(
-                {"code": code, "total_records": str(len(rows)), "campaign_id": campaign_id, "records": rows}
-            ),
+            orjson.dumps({"code": code, "total_records": str(len(rows)), "campaign_id": campaign_id, "records": rows}),
         )
 
     def no_rows(self) -> Reply:

@@ -78,9 +78,7 @@ class Simulator:
         self._port = listener.getsockname()[1]
         self._waits.restart()
         self._wake, woken = socket.socketpair()
-        self._acceptor = threading.Thread(
-            target=self._accept, args=(listener, woken), name="simulator", daemon=True
-        )
+        self._acceptor = threading.Thread(target=self._accept, args=(listener, woken), name="simulator", daemon=True)
         self._acceptor.start()
         return self
 
