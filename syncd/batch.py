@@ -13,6 +13,8 @@ from syncd.ledger import Claim, Ledger
 from syncd.model import Campaign, Claimed, Instant, Record, Rejection, Settlement
 from syncd.states import LeadState
 
+_BLOCK = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -52,80 +54,89 @@ def prepare(lane: Lane, ledger: Ledger, sync_id: int, claim: Claim, call_id: str
         CrmError: their rows cannot be read.
         LedgerError: the ledger cannot be asked who was called already.
     """
-    rows = {row[0]: row[1:] for row in lane.reader.read([lead.key for lead in claim.leads])}
-    found: list[Claimed] = []
-    settlements: list[Settlement] = []
-    for lead in claim.leads:
-        if lead.key in rows:
-            found.append(lead)
-        else:
-            settlements.append(Settlement(lead.id, LeadState.WITHDRAWN))
-    mapped = lane.fieldmap.map_many([rows[lead.key] for lead in found], now)
-    ready: list[tuple[Claimed, Record]] = []
-    for lead, result in zip(found, mapped, strict=True):
-        if isinstance(result, Rejection):
-            settlements.append(Settlement(lead.id, LeadState.REJECTED, result))
-        else:
-            ready.append((lead, result))
-    fingerprints: dict[int, bytes] = {}
-    if lane.resend_changed:
-        ready = _without_unchanged(ready, ledger, fingerprints, settlements)
-    persons: dict[int, bytes] = {}
-    if lane.dedupe_by is not None:
-        ready = _without_duplicates(lane, ready, ledger, sync_id, persons, settlements, now)
-    if lane.marker is not None:
-        for _, record in ready:
-            record[lane.marker] = call_id
+    rows = {row[0]: row for row in lane.reader.read([lead.key for lead in claim.leads])}
+    settlements = [Settlement(lead.id, LeadState.WITHDRAWN) for lead in claim.leads if lead.key not in rows]
+    found = [lead for lead in claim.leads if lead.key in rows] if settlements else claim.leads
+    sieve = _Sieve(lane, ledger, sync_id, now, settlements)
+    sent: list[Claimed] = []
+    pieces: list[bytes] = []
+    # Block by block: ten thousand records of some forty fields are more memory than all the rest of syncd.
+    for begin in range(0, len(found), _BLOCK):
+        block = found[begin : begin + _BLOCK]
+        mapped = lane.fieldmap.map_many([rows.pop(lead.key)[1:] for lead in block], now)
+        kept = sieve.sift(block, mapped)
+        if not kept:
+            continue
+        if lane.marker is not None:
+            for _, record in kept:
+                record[lane.marker] = call_id
+        sent += [lead for lead, _ in kept]
+        pieces.append(orjson.dumps([record for _, record in kept])[1:-1])
     return Batch(
-        lead_ids=[lead.id for lead, _ in ready],
-        body=orjson.dumps([record for _, record in ready]) if ready else b"",
+        lead_ids=[lead.id for lead in sent],
+        body=b"[" + b",".join(pieces) + b"]" if pieces else b"",
         settlements=settlements,
-        fingerprints={lead.id: fingerprints[lead.id] for lead, _ in ready} if fingerprints else {},
-        persons={lead.id: persons[lead.id] for lead, _ in ready if lead.id in persons},
-        captured_at=[lead.captured_at for lead, _ in ready],
+        fingerprints=sieve.fingerprints,
+        persons=sieve.persons,
+        captured_at=[lead.captured_at for lead in sent],
     )
 
 
-def _without_unchanged(
-    ready: list[tuple[Claimed, Record]],
-    ledger: Ledger,
-    fingerprints: dict[int, bytes],
-    settlements: list[Settlement],
-) -> list[tuple[Claimed, Record]]:
-    kept = []
-    for lead, record in ready:
-        fingerprint = ledger.hasher.record(record)
+class _Sieve:
+    """Keeps what must be sent of a batch's mapped rows, and settles the rest.
+
+    Mutable state: what it has kept so far, so that nobody is twice in a batch.
+    """
+
+    def __init__(self, lane: Lane, ledger: Ledger, sync_id: int, now: Instant, settlements: list[Settlement]) -> None:
+        self._lane = lane
+        self._ledger = ledger
+        self._sync_id = sync_id
+        self._now = now
+        self._settlements = settlements
+        self.fingerprints: dict[int, bytes] = {}
+        """Of the records kept, by lead; empty unless the sync resends what has changed."""
+        self.persons: dict[int, bytes] = {}
+        """Who the kept leads are; empty unless the sync dedupes."""
+
+    def sift(self, leads: Sequence[Claimed], mapped: Sequence[Record | Rejection]) -> list[tuple[Claimed, Record]]:
+        """The leads to send, each with its record."""
+        kept: list[tuple[Claimed, Record]] = []
+        for lead, result in zip(leads, mapped, strict=True):
+            if isinstance(result, Rejection):
+                self._settlements.append(Settlement(lead.id, LeadState.REJECTED, result))
+            else:
+                kept.append((lead, result))
+        if self._lane.resend_changed:
+            kept = [pair for pair in kept if self._is_new(*pair)]
+        if self._lane.dedupe_by is not None:
+            kept = self._without_duplicates(kept, self._lane.dedupe_by)
+        return kept
+
+    def _is_new(self, lead: Claimed, record: Record) -> bool:
+        """Whether it differs from what was delivered last."""
+        fingerprint = self._ledger.hasher.record(record)
         if fingerprint == lead.fingerprint:
-            settlements.append(Settlement(lead.id, LeadState.UNCHANGED))
-        else:
-            fingerprints[lead.id] = fingerprint
+            self._settlements.append(Settlement(lead.id, LeadState.UNCHANGED))
+            return False
+        self.fingerprints[lead.id] = fingerprint
+        return True
+
+    def _without_duplicates(self, pairs: list[tuple[Claimed, Record]], by: str) -> list[tuple[Claimed, Record]]:
+        """Leave out whoever is in this batch already, is on their way, or was delivered lately."""
+        persons = {lead.id: self._ledger.hasher.person(record[by]) for lead, record in pairs if record[by]}
+        taken = self._ledger.known_persons(self._sync_id, list(persons.values()), self._now - self._lane.dedupe_secs)
+        taken.update(self.persons.values())
+        kept = []
+        for lead, record in pairs:
+            person = persons.get(lead.id)
+            # A lead that was delivered before and has changed is its own duplicate; that is what it is sent for.
+            if person is not None and person in taken and lead.fingerprint is None:
+                self._settlements.append(Settlement(lead.id, LeadState.DUPLICATE))
+                self.fingerprints.pop(lead.id, None)
+                continue
+            if person is not None:
+                taken.add(person)
+                self.persons[lead.id] = person
             kept.append((lead, record))
-    return kept
-
-
-def _without_duplicates(
-    lane: Lane,
-    ready: list[tuple[Claimed, Record]],
-    ledger: Ledger,
-    sync_id: int,
-    persons: dict[int, bytes],
-    settlements: list[Settlement],
-    now: Instant,
-) -> list[tuple[Claimed, Record]]:
-    """Leave out whoever is in this batch already, is on their way, or was delivered lately."""
-    assert lane.dedupe_by is not None
-    for lead, record in ready:
-        if record[lane.dedupe_by]:
-            persons[lead.id] = ledger.hasher.person(record[lane.dedupe_by])
-    taken = ledger.known_persons(sync_id, list(persons.values()), now - lane.dedupe_secs)
-    kept = []
-    for lead, record in ready:
-        person = persons.get(lead.id)
-        # A lead that was delivered before and has changed is its own duplicate; that is what it is sent for.
-        if person is not None and person in taken and lead.fingerprint is None:
-            settlements.append(Settlement(lead.id, LeadState.DUPLICATE))
-            continue
-        if person is not None:
-            taken.add(person)
-        kept.append((lead, record))
-    return kept
+        return kept

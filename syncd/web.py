@@ -42,7 +42,7 @@ class WebServer:
                 "Choose another port, or turn it off with an empty text.",
             ) from None
         self._server.pages = pages
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="web", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.25,), name="web", daemon=True)
         self._thread.start()
 
     @property

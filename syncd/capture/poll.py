@@ -29,7 +29,7 @@ from syncd.errors import CrmFault
 from syncd.model import Change, Instant
 
 PAGE_ROWS = 10_000
-_SEEN_LIMIT = 50_000
+_SEEN_LIMIT = 20_000
 _SHARE = 10
 """A pass over the window may take one part in this many of the time."""
 TIMESTAMPS = ("timestamp with time zone", "timestamp without time zone")

@@ -68,6 +68,12 @@ class Lease:
 
     def renew(self) -> bool:
         """Keep the lease; False where another process has it by now."""
+        if self._lock_fd is not None:  # the lock file keeps it; the disk is spared a write every few seconds
+            with self._home.read() as connection:
+                kept = connection.scalar(select(lease.c.term).where(lease.c.id == 1)) == self.term
+            if not kept:
+                self.term = None
+            return kept
         with self._home.write() as connection:
             kept = connection.execute(
                 update(lease)
