@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
+from syncd.cli.options import json_option
 from syncd.errors import EXIT_USAGE
 
 
@@ -51,4 +53,20 @@ def _silence(line: str) -> None:
     """What a quiet simulator says of a call."""
 
 
-COMMANDS = (simulator,)
+@click.command()
+@click.option(
+    "--leads", default=20_000, show_default=True, type=click.IntRange(100, 500_000), help="Leads to begin with."
+)
+@click.option(
+    "--seconds", default=40.0, show_default=True, type=click.FloatRange(2, 3600), help="How long leads keep coming."
+)
+@click.option("--keep", type=click.Path(path_type=Path), help="A folder in which to leave configuration, ledger, logs.")
+@json_option
+def demo(leads: int, seconds: float, keep: Path | None, as_json: bool) -> int:
+    """Show syncd at work for a minute, on this machine alone, and prove that every lead arrived exactly once."""
+    from syncd.demo import Wishes, run
+
+    return run(Wishes(leads, seconds, keep, as_json))
+
+
+COMMANDS = (simulator, demo)

@@ -36,7 +36,7 @@ class Crm:
 
     def prepare(self, reader: str, password: str) -> None:
         """Make the table, and a role for syncd that may read it and nothing else."""
-        self._connection.execute(files("syncd.demo").joinpath("leads.sql").read_text("utf-8"))  # type: ignore[arg-type]
+        self._connection.execute(files("syncd.demo").joinpath("leads.sql").read_text("utf-8"))
         self._connection.execute(
             sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(reader), sql.Literal(password))
         )
@@ -46,19 +46,21 @@ class Crm:
         """The leads that were there before syncd came: they are some days old."""
         names = sql.SQL(", ").join(map(sql.Identifier, (*COLUMNS, "created_at", "updated_at")))
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            now = cursor.execute("SELECT now()").fetchone()
-            cursor.execute("CREATE TEMPORARY TABLE heap (LIKE public.leads) ON COMMIT DROP")
-            cursor.execute("ALTER TABLE heap ALTER id DROP NOT NULL, ADD place int")
             columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+            cursor.execute(
+                sql.SQL(
+                    "CREATE TEMPORARY TABLE heap ON COMMIT DROP AS SELECT {}, 0 AS place FROM public.leads WHERE false"
+                ).format(columns)
+            )
             with cursor.copy(sql.SQL("COPY heap ({}, place) FROM STDIN").format(columns)) as copy:
                 for place, row in enumerate(rows):
                     copy.write_row([*_values(row), place])
             cursor.execute(
                 sql.SQL(
-                    "INSERT INTO public.leads ({}) SELECT {}, moment, moment FROM (SELECT *, %s::timestamptz"
+                    "INSERT INTO public.leads ({}) SELECT {}, moment, moment FROM (SELECT *, now()"
                     " - interval '1 hour' - (%s - place) * interval '20 s' AS moment FROM heap) AS dated ORDER BY place"
                 ).format(names, columns),
-                (now[0] if now else None, len(rows)),
+                (len(rows),),
             )
         self._connection.execute("ANALYZE public.leads")
 
@@ -105,7 +107,7 @@ class Crm:
     def reckon(self) -> list[CrmLead]:
         """Every lead, and whether the CRM says that it must have arrived."""
         query = files("syncd.demo").joinpath("must_arrive.sql").read_text("utf-8")
-        return [CrmLead(*row) for row in self._connection.execute(query)]  # type: ignore[arg-type]
+        return [CrmLead(*row) for row in self._connection.execute(query)]
 
 
 class LateTransaction:
@@ -122,6 +124,10 @@ class LateTransaction:
         self._connection.commit()
         self._connection.close()
         return at
+
+    def abandon(self) -> None:
+        """Undo it."""
+        self._connection.close()
 
 
 def _insert(cursor: psycopg.Cursor[tuple[str]], row: Row) -> str:

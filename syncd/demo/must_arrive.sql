@@ -10,8 +10,8 @@ WITH plain AS (
 ), judged AS (
     SELECT
         *,
-        -- One Colombian mobile number, with or without the country's 57; nothing else in the cell.
-        coalesce(mobile, '') !~ '[[:alpha:]/;,]' AND digits ~ '^(57)?3\d{9}$' AS dialable
+        -- One Colombian mobile number, with or without the country's 57; words may come before it, and none after.
+        coalesce(mobile, '') !~ '\d.*[[:alpha:]/;,]' AND digits ~ '^(57)?3\d{9}$' AS dialable
     FROM plain
 )
 SELECT
@@ -26,4 +26,4 @@ SELECT
         AND char_length(coalesce(product, '')) <= 100
         AND (callback_at IS NULL OR callback_at > now()) AS must
 FROM judged
-ORDER BY id
+ORDER BY judged.id

@@ -36,14 +36,16 @@ COLUMNS: Final = (
 BLOCKS: Final = ("3100", "3101", "3110", "3111", "3120", "3121", "3140", "3141", "3200", "3201", "3210", "3211")
 """Valid by the numbering plan, and given to no operator as far as libphonenumber's data go."""
 
-_FIRST: Final = (
-    "Ana Andrés Belén Camila Carlos Daniela Diego Elena Esteban Felipe Gabriela Héctor Inés Iván Jesús Jorge Julián "
-    "Laura Lucía Manuel María Martín Mónica Natalia Nicolás Óscar Paula Raúl Sofía Tomás Valentina Verónica Ximena"
-).split()
-_LAST: Final = (
-    "Acuña Álvarez Bermúdez Castaño Castro Cárdenas Domínguez Gómez González Gutiérrez Hernández Ibáñez Jiménez León "
-    "López Martínez Muñoz Núñez Ordóñez Ospina Patiño Peña Pérez Quiñones Ramírez Ríos Rodríguez Suárez Vélez Zúñiga"
-).split()
+_FIRST: Final = """
+    Ana Andrés Belén Camila Carlos Daniela Diego Elena Esteban Felipe Gabriela Héctor Inés Iván Jesús
+    Jorge Julián Laura Lucía Manuel María Martín Mónica Natalia Nicolás Óscar Paula Raúl Sofía Tomás
+    Valentina Verónica Ximena
+"""
+_LAST: Final = """
+    Acuña Álvarez Bermúdez Castaño Castro Cárdenas Domínguez Gómez González Gutiérrez Hernández Ibáñez
+    Jiménez León López Martínez Muñoz Núñez Ordóñez Ospina Patiño Peña Pérez Quiñones Ramírez Ríos
+    Rodríguez Suárez Vélez Zúñiga
+"""
 _PRODUCTS: Final = ("Plan hogar", "Plan móvil", "Internet fibra", "Crédito de vehículo", "Seguro de vida", "Posgrado")
 _SOURCES: Final = ("google", "facebook", "instagram", "referido", "feria", None)
 _LONG: Final = "Pidió que la llamaran después de las seis, porque antes está en clase y no puede contestar. "
@@ -75,7 +77,7 @@ class People:
     def well(self) -> Row:
         """A lead with nothing wrong."""
         pick, number = self._random.choice, next(self._numbers)
-        first, last, second = pick(_FIRST), pick(_LAST), pick(_LAST)
+        first, last, second = pick(_FIRST.split()), pick(_LAST.split()), pick(_LAST.split())
         return {
             "status": "new",
             "consent": True,
@@ -135,14 +137,14 @@ ODD: Final[Sequence[Flaw]] = (
     _around("document_number", " \t", "\u200b"),
     _around("mobile", "\u202a", "\u202c"),
     _around("mobile", "  ", "\n"),
+    _around("mobile", "llamar al ", ""),
     _set(notes=_LONG * 5),
-    _set(notes="Dijo: «¿cuánto vale?»\n\t— “1’000.000” \\ \x02 <b>100 %</b> {{nombre}} '; DROP TABLE leads; --"),
+    _set(notes="Dijo: «¿cuánto vale?»\n\t— “1.000.000” \\ \x02 <b>100 %</b> {{nombre}} '; DROP TABLE leads; --"),
     _set(notes="null", utm_source="  ", utm_campaign=""),
     _set(email="", city_code="  11001 "),
     _set(attributes=[]),
     _set(attributes={"budget": {"min": 1, "max": 2.5}}),
-    _set(attributes="budget"),
-    _set(attributes={"budget": None, "\U0001f600": "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")}),
+    _set(attributes={"budget": None, "😀": "sí"}),
 )
 """Odd, and no reason not to call: the lead must arrive."""
 
@@ -153,7 +155,6 @@ FATAL: Final[Sequence[Flaw]] = (
     _one_of("mobile", None, "", "no tiene", "12345", "000", "310", "ana@example.com", "3100000"),
     _around("mobile", "", " / 310 000 0001"),
     _around("mobile", "", " o 3110000002"),
-    _around("mobile", "llamar al ", ""),
     _set(mobile="+1 305 555 0123"),
     _around("product", "", " y además " + _LONG * 2),
     _past,

@@ -1,7 +1,8 @@
 """The proof: every lead that should have arrived did, once, and no other. Pure.
 
 Three who do not talk to each other are compared, lead by lead: the CRM's table, which says who must have been sent
-(must_arrive.sql); the simulator, which counted what arrived; and the ledger, in which syncd says what it did.
+(must_arrive.sql); the simulator, which counted what arrived and shows its records; and the ledger, in which syncd says
+what it did.
 
 Several leads with one telephone number are one person, who must be reached once, through whichever of them.
 """
@@ -45,7 +46,7 @@ class Difference:
     """Something that is not as it should be."""
 
     kind: str
-    """missing | twice | unwanted | ledger | calls"""
+    """missing | twice | unwanted | number | ledger | calls"""
     key: str
     sentence: str
 
@@ -79,6 +80,7 @@ class Proof:
 def prove(
     crm: Sequence[CrmLead],
     arrived: Mapping[str, int],
+    dialled: Mapping[str, str],
     ledger: Mapping[str, Sent],
     withdrawn: Mapping[str, Instant],
     calls: tuple[int, int],
@@ -88,11 +90,12 @@ def prove(
     Args:
         crm: every lead in the table, in the end.
         arrived: how often the simulator accepted each key.
+        dialled: the telephone number in the record of each key, without the operation's dial prefix.
         ledger: what syncd says of each key.
         withdrawn: when a lead was withdrawn or deleted.
         calls: how many calls syncd counted, and how many the simulator did.
     """
-    found = [*_twice(arrived), *_against_ledger(arrived, ledger)]
+    found = [*_twice(arrived), *_against_ledger(arrived, ledger), *_other_numbers(crm, dialled)]
     persons: dict[str, int] = defaultdict(int)
     for lead in crm:
         if lead.person is not None:
@@ -124,6 +127,14 @@ def prove(
 def _twice(arrived: Mapping[str, int]) -> list[Difference]:
     return [
         Difference("twice", key, f"Lead {key} arrived {times} times.") for key, times in arrived.items() if times != 1
+    ]
+
+
+def _other_numbers(crm: Sequence[CrmLead], dialled: Mapping[str, str]) -> list[Difference]:
+    return [
+        Difference("number", lead.key, f"Lead {lead.key} arrived with another telephone number than the CRM has.")
+        for lead in crm
+        if lead.key in dialled and dialled[lead.key] != lead.person
     ]
 
 
