@@ -37,6 +37,18 @@ def crm_password(config: Config, config_file: Path) -> str | None:
     return read_secret(config.crm.password_file, config_file, "crm.password_file")
 
 
+def ledger_secrets(config: Config, config_file: Path) -> None:
+    """Read what the ledger's secrets are configured to be, to see whether they can be.
+
+    Raises:
+        ConfigError: one of their files cannot be read.
+    """
+    for key in ("password_file", "hash_key_file"):
+        named = getattr(config.ledger, key)
+        if named is not None:
+            read_secret(named, config_file, f"ledger.{key}")
+
+
 def crm_connection(config: Config, config_file: Path, purpose: str) -> CrmConnection:
     """A connection to the CRM for one purpose; it opens when it is used.
 

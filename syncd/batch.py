@@ -130,8 +130,8 @@ class _Sieve:
         kept = []
         for lead, record in pairs:
             person = persons.get(lead.id)
-            # A lead that was delivered before and has changed is its own duplicate; that is what it is sent for.
-            if person is not None and person in taken and lead.fingerprint is None:
+            # A lead that has changed since it was delivered is pending, and so is not among them itself.
+            if person is not None and person in taken:
                 self._settlements.append(Settlement(lead.id, LeadState.DUPLICATE))
                 self.fingerprints.pop(lead.id, None)
                 continue

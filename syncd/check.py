@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from syncd.errors import (
     EXIT_OK,
     CrmFault,
     CrmUnavailable,
+    LedgerEmpty,
     SyncdError,
 )
 from syncd.ledger import open_ledger
@@ -44,6 +46,7 @@ def offline(config: Config, config_file: Path) -> Iterator[Finding]:
     secrets: tuple[tuple[str, Callable[[], object]], ...] = (
         ("wolkvox.token_file", lambda: assembly.client(config, config_file)),
         ("crm.password_file", lambda: assembly.crm_password(config, config_file)),
+        ("ledger", lambda: assembly.ledger_secrets(config, config_file)),
     )
     for key, read in secrets:
         try:
@@ -83,9 +86,20 @@ def _failure(subject: str, error: SyncdError) -> Finding:
 
 
 def _ledger(config: Config, config_file: Path) -> Finding:
+    """Looks, and makes nothing: a file made here might belong to whoever runs the check, and not to the daemon."""
+    path = Path(config.ledger.url.removeprefix("sqlite:///"))
+    if config.ledger.is_sqlite and path.parent.is_dir() and not path.exists():
+        if os.access(path.parent, os.W_OK | os.X_OK):
+            return Finding("ok", "ledger", f"{path} is not there yet; `syncd run` makes it.")
+        return Finding("error", "ledger", f"The folder of {path} may not be written by this user.", EXIT_FAILED)
     try:
-        ledger = open_ledger(config, config_file, purpose="check")
-        ledger.close()
+        ledger = open_ledger(config, config_file, purpose="check", tables="require")
+        try:
+            ledger.check_key()
+        finally:
+            ledger.close()
+    except LedgerEmpty as error:
+        return Finding("ok", "ledger", str(error))
     except SyncdError as error:
         return _failure("ledger", error)
     return Finding("ok", "ledger", f"{ledger.home.where} answers.")
@@ -99,6 +113,9 @@ def _sync(config: Config, sync: Sync, connection: CrmConnection) -> Iterator[Fin
         faults = list(_columns(sync, shape, fieldmap.columns, about))
         if faults:
             yield from faults
+            return
+        if unreadable := _unreadable(sync, fieldmap.columns, connection, about):
+            yield unreadable
             return
         # The very queries that the daemon will run: what they need in privileges and syntax shows here.
         with connection.cursor(about) as cursor:
@@ -149,6 +166,33 @@ def _columns(sync: Sync, shape: Shape, mapped: tuple[str, ...], about: str) -> I
             f'start is an instant, but watermark_column {sync.watermark_column} is a number; say "now" or "beginning".',
             EXIT_CONFIG,
         )
+
+
+_UNREADABLE = """
+SELECT a.attname
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = %s AND c.relname = %s AND a.attname = ANY(%s)
+  AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')
+ORDER BY a.attnum
+"""
+
+
+def _unreadable(sync: Sync, mapped: tuple[str, ...], connection: CrmConnection, about: str) -> Finding | None:
+    """The columns that the role may not read: Postgres itself would name the table alone."""
+    wanted = [sync.key, *mapped, *([sync.watermark_column] if sync.watermark_column else [])]
+    with connection.cursor(about) as cursor:
+        names = [row[0] for row in cursor.execute(_UNREADABLE, (*sync.relation, wanted)).fetchall()]
+    if not names:
+        return None
+    return Finding(
+        "error",
+        about,
+        f"permission denied for {', '.join(names)} of {sync.table}; grant SELECT on it to syncd's role "
+        "(sql/crm/poll-grants.sql).",
+        EXIT_CONFIG,
+    )
 
 
 def _key(sync: Sync, shape: Shape, connection: CrmConnection, about: str) -> Iterator[Finding]:

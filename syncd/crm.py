@@ -77,10 +77,24 @@ class CrmConnection:
             " -c default_transaction_read_only=on -c datestyle=ISO -c extra_float_digits=1"
         )
         given: dict[str, Any] = {} if self._password is None else {"password": self._password}
-        connection = psycopg.connect(
+        try:
+            connection = self._open(options, given)
+        except psycopg.ProgrammingError as error:  # libpq does not understand the URL, which holds no password
+            raise CrmFault(f"crm.url cannot be used: {' '.join(str(error).split())}.", "Correct crm.url.") from None
+        # Whatever the CRM holds must come through: a date that Python cannot hold comes as text.
+        for name, loader in (("date", _Date), ("timestamp", _Timestamp), ("timestamptz", _Timestamptz)):
+            connection.adapters.register_loader(name, loader)
+        connection.adapters.register_loader("interval", TextLoader)
+        set_json_loads(_json, connection)
+        connection.prepare_threshold = None  # a pooler in transaction mode has no prepared statements
+        return connection
+
+    def _open(self, options: str, given: dict[str, Any]) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(
             self._url,
             autocommit=True,
             application_name=f"syncd {self._purpose}",
+            client_encoding="utf8",  # else a database of bytes (SQL_ASCII) would give bytes
             options=options,
             connect_timeout=10,
             keepalives_idle=30,
@@ -89,13 +103,6 @@ class CrmConnection:
             tcp_user_timeout=(self._timeout_secs + 30) * 1000,
             **given,
         )
-        # Whatever the CRM holds must come through: a date that Python cannot hold comes as text.
-        for name, loader in (("date", _Date), ("timestamp", _Timestamp), ("timestamptz", _Timestamptz)):
-            connection.adapters.register_loader(name, loader)
-        connection.adapters.register_loader("interval", TextLoader)
-        set_json_loads(_json, connection)
-        connection.prepare_threshold = None  # a pooler in transaction mode has no prepared statements
-        return connection
 
 
 def _or_text(load: Any, data: Any) -> Any:
@@ -182,7 +189,7 @@ class Shape:
 
 
 _SHAPE = """
-SELECT a.attname, format_type(a.atttypid, NULL), c.relkind,
+SELECT a.attname, format_type(a.atttypid, -1), c.relkind,  -- with -1, char(5) is bpchar; "character" would cut to one
        coalesce(bool_or(i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1), false),
        coalesce(bool_or(i.indisvalid), false)
 FROM pg_catalog.pg_class c
@@ -279,20 +286,29 @@ class RowReader:
         """
         if self._query is None:
             self._query = self._compose()
-        with self._connection.cursor(self._about) as cursor:
-            return cursor.execute(self._query, (_array(keys),)).fetchall()
+        try:
+            with self._connection.cursor(self._about) as cursor:
+                return cursor.execute(self._query, (_array(keys),)).fetchall()
+        except CrmFault:
+            self._query = None  # the table may have been replaced by one with another type of key
+            raise
 
     def sample(self, limit: int) -> list[tuple[Any, ...]]:
         """Some rows that match ``where``, of the same form, for `syncd preview`."""
-        query = self._select(with_parameters=False) + sql.SQL(" ORDER BY 1 DESC LIMIT {}").format(sql.Literal(limit))
+        query = self._select(with_parameters=False) + sql.SQL(" ORDER BY {} DESC LIMIT {}").format(
+            sql.Identifier(*self._relation, self._key), sql.Literal(limit)
+        )
         with self._connection.cursor(self._about) as cursor:
             return cursor.execute(query).fetchall()
 
     def _select(self, *, with_parameters: bool) -> sql.Composed:
+        def name(*parts: str) -> sql.Identifier:
+            return sql.Identifier(*(part.replace("%", "%%") if with_parameters else part for part in parts))
+
         return sql.SQL("SELECT {}::text, {} FROM {} WHERE {}").format(
-            sql.Identifier(self._key),
-            sql.SQL(", ").join(sql.Identifier(name) for name in self._columns) if self._columns else sql.SQL("NULL"),
-            sql.Identifier(*self._relation),
+            name(self._key),
+            sql.SQL(", ").join(map(name, self._columns)) if self._columns else sql.SQL("NULL"),
+            name(*self._relation),
             condition(self._where, with_parameters=with_parameters),
         )
 
@@ -303,5 +319,5 @@ class RowReader:
         # The array takes the key's own type, so that its index serves.
         key_type = sql.SQL(shape.columns[self._key])  # the catalogue's own words
         return self._select(with_parameters=True) + sql.SQL(" AND {} = ANY(%s::text[]::{}[])").format(
-            sql.Identifier(self._key), key_type
+            sql.Identifier(self._key.replace("%", "%%")), key_type
         )

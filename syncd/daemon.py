@@ -19,6 +19,7 @@ import structlog
 
 from syncd import __version__, assembly
 from syncd.config import Config, load
+from syncd.crm import CrmConnection
 from syncd.delivery import DeliveryResult, Standing
 from syncd.errors import EXIT_FAILED, EXIT_OK, ConfigError, LedgerError, LedgerUnavailable, SenderDeposed, SyncdError
 from syncd.intake import IntakeResult
@@ -80,6 +81,7 @@ class Daemon:
         self._lease: Lease | None = None
         self._loops: Loops | None = None
         self._ledger: Ledger | None = None
+        self._connections: list[CrmConnection] = []
 
     def run(self) -> Config | None:
         """Work until a signal; the configuration to go on with after SIGHUP, or None at the end.
@@ -89,9 +91,10 @@ class Daemon:
         """
         client = assembly.client(self._config, self._config_file)
         assembly.crm_password(self._config, self._config_file)
-        self._ledger = ledger = self._open_ledger()
-        if ledger is None:
-            return None
+        ledger = self._open_ledger()
+        if not isinstance(ledger, Ledger):
+            return ledger
+        self._ledger = ledger
         metrics = Metrics(
             [sync.name for sync in self._config.sync], self.status, lambda: self._loops is not None, self._clock
         )
@@ -112,8 +115,9 @@ class Daemon:
         finally:
             self._end(lease, web)
 
-    def _open_ledger(self) -> Ledger | None:
-        """The ledger, waited for while it does not answer; None where the end came first."""
+    def _open_ledger(self) -> Ledger | Config | None:
+        """The ledger, waited for while it does not answer; or what `_next` says, where a signal came first."""
+        said = False
         while True:
             try:
                 return open_ledger(self._config, self._config_file, purpose="ledger")
@@ -121,9 +125,14 @@ class Daemon:
                 if self._config.ledger.is_sqlite:
                     raise
                 self._log.error("ledger.unavailable", reason=str(error), loop="start")
-                self._notifier.status(str(error))
+                if not said:
+                    said = True
+                    self._notifier.ready(str(error))  # else systemd would end the wait as a start that failed
+                self._notifier.alive()
                 if self._signals.either.wait(_RETRY_SECS):
-                    return None
+                    following = self._next()
+                    if following is not None or self._signals.stop.is_set():
+                        return following
 
     def _stand_by(self, lease: Lease) -> bool:
         """Wait until this process may send; False where a signal came first."""
@@ -152,7 +161,7 @@ class Daemon:
             )
 
     def _build_loops(self, ledger: Ledger, client: Any, metrics: Metrics) -> Loops:
-        connections = [
+        self._connections = connections = [
             assembly.crm_connection(self._config, self._config_file, purpose) for purpose in ("capture", "delivery")
         ]
         lease = self._lease
@@ -215,6 +224,7 @@ class Daemon:
             config = load(self._config_file)
             assembly.client(config, self._config_file)
             assembly.crm_password(config, self._config_file)
+            assembly.ledger_secrets(config, self._config_file)
         except ConfigError as error:
             self._log.error("daemon.reload_refused", problems=list(error.problems))
             self._notifier.ready("The new configuration was refused; the old one stays.")
@@ -227,6 +237,8 @@ class Daemon:
             self._notifier.stopping(self._config.wolkvox.call_timeout_secs + 30)
         if self._loops is not None:
             self._loops.stop()
+        for connection in self._connections:
+            connection.close()
         try:
             lease.release()
         except LedgerError as error:

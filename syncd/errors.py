@@ -8,6 +8,7 @@
     ├── LedgerError
     │   ├── LedgerUnavailable   the ledger does not answer, or its disk is full
     │   ├── LedgerSchemaError   the ledger's tables are not the ones this version expects
+    │   │   └── LedgerEmpty     there are none yet
     │   └── SenderDeposed       another syncd has become the sender of this ledger
     ├── QuotaSpent           the day's budget of calls is used up
     ├── UnknownName          a sync, lead or call that the user named does not exist
@@ -94,6 +95,10 @@ class LedgerSchemaError(LedgerError):
     """The ledger was made by another version of syncd, or is not a ledger at all."""
 
     exit_status = EXIT_CONFIG
+
+
+class LedgerEmpty(LedgerSchemaError):
+    """The ledger's database is there, and has no tables yet."""
 
 
 class SenderDeposed(LedgerError):

@@ -171,9 +171,9 @@ def decide(situation: Situation) -> Decision:
         return Decision(Step.CLOSED, s.opens_at)
     if s.calls_left <= 0:
         return Decision(Step.QUOTA_EXHAUSTED, s.resets_at)
-    if s.pending >= s.batch_size or s.last_call_at is None:
+    # A call that lies ahead: the clock was set back. Nobody knows how long ago it was, and no lead must wait for it.
+    if s.pending >= s.batch_size or s.last_call_at is None or s.last_call_at > s.now:
         return Decision(Step.SEND, s.now)
     spacing = s.open_secs_left / s.calls_left
-    last = min(s.last_call_at, s.now)  # a clock that was set back must not make a lead wait
-    due = min(last + spacing, s.oldest_at + s.max_wait_secs)
+    due = min(s.last_call_at + spacing, s.oldest_at + s.max_wait_secs)
     return Decision(Step.SEND, s.now) if s.now >= due else Decision(Step.WAIT, due)

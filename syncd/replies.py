@@ -60,7 +60,7 @@ TABLE: Final[tuple[Meaning, ...]] = (
     Meaning(
         "records-refused",
         frozenset({404}),
-        r"0 records has been added",
+        r"(?<!\d)0 records has been added",
         _REFUSED,
         Scope.NOTHING,
         0,
@@ -109,7 +109,7 @@ TABLE: Final[tuple[Meaning, ...]] = (
         _REFUSED,
         Scope.SENDER,
         600,
-        "wolkvox refused the token; put a valid one into wolkvox.token_file and reload.",
+        "wolkvox refused the token; put a valid one into wolkvox.token_file and restart syncd.",
     ),
     Meaning(
         "quota-spent",
@@ -151,6 +151,9 @@ NOT_SENT_PARK_SECS: Final = 30.0
 NOT_NOW_STATUS: Final = 403
 """The vendor documents that any text with this status is a refusal: token, limits, maintenance, backups."""
 _POSITION: Final = re.compile(r"object position (\d{1,5})\b", re.IGNORECASE)
+_SAID: Final = re.compile(r"(?<!\d)(\d{1,9}) records has been added", re.IGNORECASE)
+_LONGEST: Final = 500
+"""Characters of a text that are looked at: wolkvox's have 200 at most, and patterns take their time over a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ def judge(exchange: Exchange, records: int) -> Verdict:
         return _unknown("unrecognised", _UNRECOGNISED, code)
     totals = _totals(envelope)
     if meaning.outcome is Outcome.ACCEPTED:
-        return _accepted(meaning, totals, records, code)
+        return _accepted(meaning, totals, records, code, words)
     if meaning.name == "records-refused":
         return _all_refused(meaning, totals, records, code)
     return Verdict(meaning.name, meaning.outcome, (), meaning.parks, meaning.park_secs, meaning.sentence, code)
@@ -208,12 +211,13 @@ def _look_up(status: int, code: str, words: str) -> Meaning | None:
     return None
 
 
-def _accepted(meaning: Meaning, totals: Mapping[str, Any], records: int, code: str) -> Verdict:
+def _accepted(meaning: Meaning, totals: Mapping[str, Any], records: int, code: str, words: str) -> Verdict:
     errors = _record_errors(totals, records)
-    failed, succeeded = _count(totals, "total_errors"), _count(totals, "total_success")
-    if errors == () and failed in (None, 0) and succeeded in (None, records):
+    failed, succeeded, said = _count(totals, "total_errors"), _count(totals, "total_success"), _SAID.search(words)
+    taken = {succeeded, int(said[1]) if said else None} - {None}
+    if errors == () and failed in (None, 0) and taken <= {records}:
         return Verdict(meaning.name, Outcome.ACCEPTED, (), Scope.NOTHING, 0, meaning.sentence, code)
-    if errors and failed in (None, len(errors)) and succeeded in (None, records - len(errors)):
+    if errors and failed in (None, len(errors)) and taken <= {records - len(errors)}:
         sentence = f"wolkvox took the call but refused {len(errors)} of its records."
         outcome = Outcome.ACCEPTED_IN_PART if len(errors) < records else Outcome.REFUSED
         return Verdict("accepted-in-part", outcome, errors, Scope.NOTHING, 0, sentence, code)
@@ -242,7 +246,10 @@ def _envelope(body: bytes) -> Mapping[str, Any] | None:
 
 
 def _text(value: object) -> str:
-    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    """A string or an integer as text that a database takes and a pattern is done with; ``""`` for anything else."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return ""
+    return str(value)[:_LONGEST].encode("utf-8", "replace").decode().strip()
 
 
 def _totals(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -253,9 +260,12 @@ def _totals(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _count(totals: Mapping[str, Any], name: str) -> int | None:
-    """A count that may be an int, a string of digits, or blank; None where it says nothing."""
-    text = _text(totals.get(name))
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    """A count that may be an int, a string of digits, or blank: None where it says nothing, -1 where it is no count."""
+    value = totals.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    text = _text(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
 
 
 def _record_errors(totals: Mapping[str, Any], records: int) -> tuple[RecordError, ...] | None:

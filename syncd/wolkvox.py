@@ -58,7 +58,8 @@ class Wire:
             self.expired = True
             if self._socket is not None:
                 with suppress(OSError):
-                    self._socket.shutdown(SHUT_RDWR)
+                    # Not SSLSocket's own: that ends the encryption first, and a writer would go on in the clear.
+                    socket.shutdown(self._socket, SHUT_RDWR)
 
 
 def _watched(base: type[HTTPConnection], wire: Wire) -> type[HTTPConnection]:
@@ -98,6 +99,13 @@ def _tls() -> ssl.SSLContext:
     context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
     context.load_default_certs()
     return context
+
+
+class _Session(requests.Session):
+    """A session that looks at no redirect: requests reads its body, without a limit, even where it follows none."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class Wolkvox:
@@ -153,7 +161,7 @@ class Wolkvox:
         status: int | None = None
         received, error = b"", ""
         try:
-            with requests.Session() as session:
+            with _Session() as session:
                 session.trust_env = False
                 adapter = _OneCall(wire, self._tls)
                 session.mount("http://", adapter)

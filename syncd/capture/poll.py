@@ -9,7 +9,8 @@ at most; between them, a pass begins at the watermark itself.
 The watermark never passes the CRM's own clock: a row dated in the future is captured, and does not hide the rows that
 come after it.
 
-A number has no clock. For a number column the watermark that is written down is the one of `lookback_secs` ago.
+A number has no clock. For a number column the watermark that is written down is the one of `lookback_secs` ago; until
+there is one, a pass begins at the start.
 
 Mutable state, all of it below `__init__`, used by one thread: how far the ledger is, how far this pass is, and the
 versions seen in the window, which only spare the ledger questions.
@@ -79,8 +80,9 @@ class PollSource:
         self._window_due: Instant = 0.0
         self._seen: dict[str, str] = {}
         self._seen_now: dict[str, str] = {}
-        self._marks: deque[tuple[Instant, str]] = deque()  # numbers: when the watermark was what
-        self._last: tuple[str, str, str] | None = None  # the last row of the page that is not acknowledged yet
+        self._marks: deque[tuple[Instant, str | None]] = deque()  # numbers: when the watermark was what
+        self._written: str | None = None  # the watermark that the ledger has
+        self._rows: list[tuple[str, str, str]] = []  # the page that is not acknowledged yet: key, version, watermark
 
     # -- the contract ----------------------------------------------------------------------------------------
 
@@ -117,7 +119,9 @@ class PollSource:
         self._pass_began = None
         self._window_due = 0.0
         self._seen, self._seen_now = {}, {}
-        self._marks = deque([] if watermark is None else [(0.0, watermark)])
+        self._marks = deque([(0.0, watermark if watermark is not None or start == BEGINNING else start)])
+        self._written = watermark
+        self._rows = []
         self._shape = None
 
     def read(self, now: Instant) -> Page:
@@ -126,21 +130,22 @@ class PollSource:
             self._pass_began = now
             self._over_window = now >= self._window_due
         with self._connection.cursor(self._about) as cursor:
-            rows = cursor.execute(self._query()).fetchall()
-        self._last = rows[-1] if rows else None
+            self._rows = rows = cursor.execute(self._query()).fetchall()
         changes = [Change(key, version) for key, version, _ in rows if self._seen.get(key) != version]
         return Page(changes, self._reached(now), len(rows) >= PAGE_ROWS, len(rows))
 
     def acknowledge(self, page: Page, now: Instant) -> None:
         """The ledger has the page: go on behind it, or end the pass."""
-        if self._last is not None:
-            key, version, mark = self._last
+        if self._rows:
+            key, version, mark = self._rows[-1]
             self._cursor = (version, key)
             if mark != self._watermark:
                 self._watermark = mark
                 self._marks.append((now, mark))
-        for key, version in page.changes:
+        self._written = page.reached or self._written
+        for key, version, _ in self._rows:
             self._remember(key, version)
+        self._rows = []
         if not page.more:
             self._end_pass(now)
 
@@ -154,7 +159,7 @@ class PollSource:
         query += self._since_start()
         if after is not None:
             query += sql.SQL(" AND {} > {}").format(sql.Identifier(self._key), self._typed(after, self._key))
-        query += sql.SQL(" ORDER BY {} LIMIT {}").format(sql.Identifier(self._key), sql.Literal(limit))
+        query += sql.SQL(" ORDER BY {} LIMIT {}").format(self._qualified(self._key), sql.Literal(limit))
         with self._connection.cursor(self._about) as cursor:
             return [Change(key, version) for key, version, _ in cursor.execute(query).fetchall()]
 
@@ -178,13 +183,15 @@ class PollSource:
 
     def _reached(self, now: Instant) -> str | None:
         """What the ledger is to write down: the watermark, or for a number the one of a look-back ago."""
-        if self._last is None:
+        if not self._rows:
             return None
         if self._kind() == "timestamp":
-            return self._last[2] if self._last[2] != self._watermark else None
-        while len(self._marks) > 1 and self._marks[1][0] <= now - self._lookback_secs:
-            self._marks.popleft()
-        return self._marks[0][1] if self._marks else None
+            reached: str | None = self._rows[-1][2]
+        else:
+            while len(self._marks) > 1 and self._marks[1][0] <= now - self._lookback_secs:
+                self._marks.popleft()
+            reached = self._marks[0][1]
+        return reached if reached != self._written else None
 
     # -- the queries -----------------------------------------------------------------------------------------
 
@@ -199,17 +206,24 @@ class PollSource:
             if floor is not None:
                 query += sql.SQL(" AND {} >= {}").format(column, floor)
         query += self._since_start()
-        return query + sql.SQL(" ORDER BY {}, {} LIMIT {}").format(column, key, sql.Literal(PAGE_ROWS))
+        return query + sql.SQL(" ORDER BY {}, {} LIMIT {}").format(
+            self._qualified(self._column), self._qualified(self._key), sql.Literal(PAGE_ROWS)
+        )
+
+    def _qualified(self, column: str) -> sql.Identifier:
+        """A column for ORDER BY, which would take a bare name for the text of that name in the SELECT list."""
+        return sql.Identifier(*self._relation, column)
 
     def _select(self, mark: sql.Composable) -> sql.Composed:
         column = sql.Identifier(self._column)
-        return sql.SQL("SELECT {}::text, {}::text, {} FROM {} WHERE {} AND {} IS NOT NULL").format(
+        return sql.SQL(
+            "SELECT {0}::text, {1}::text, {2} FROM {3} WHERE {4} AND {1} IS NOT NULL AND {0} IS NOT NULL"
+        ).format(
             sql.Identifier(self._key),
             column,
             mark,
             sql.Identifier(*self._relation),
             condition(self._where),
-            column,
         )
 
     def _mark(self) -> sql.Composable:
@@ -223,10 +237,11 @@ class PollSource:
 
     def _floor(self) -> sql.Composable | None:
         """Where a pass over the window begins; None where nothing was read yet."""
+        if self._kind() == "number":
+            long_ago = self._marks[0][1]
+            return None if long_ago is None else self._typed(long_ago, self._column)
         if self._watermark is None:
             return None
-        if self._kind() == "number":
-            return self._typed(self._marks[0][1], self._column)
         return sql.SQL("{} - make_interval(secs => {})").format(
             self._now_or_watermark(), sql.Literal(float(self._lookback_secs))
         )

@@ -43,12 +43,9 @@ def loaded(own_config: Path | None) -> tuple[Config, Path]:
 @contextmanager
 def opened(own_config: Path | None) -> Iterator[tuple[Config, Ledger]]:
     """The configuration and its ledger, which must be there already."""
-    from syncd.ledger.migration import require_existing
-
     config, path = loaded(own_config)
-    ledger = open_ledger(config, path, purpose="command", prepare=False)
+    ledger = open_ledger(config, path, purpose="command", tables="require")
     try:
-        require_existing(ledger.home)
         yield config, ledger
     finally:
         ledger.close()

@@ -98,14 +98,11 @@ def mask(value: str) -> str:
 def migrate(own_config: Path | None) -> int:
     """Make the ledger's tables, or bring them to this version. Stop every syncd on it first, and back it up."""
     from syncd.ledger import open_ledger
-    from syncd.ledger.home import make_private
     from syncd.ledger.migration import migrate as apply
 
     config, path = loaded(own_config)
-    ledger = open_ledger(config, path, purpose="migrate", prepare=False)
+    ledger = open_ledger(config, path, purpose="migrate", tables="leave")
     try:
-        if ledger.home.path is not None:
-            make_private(ledger.home.path)
         before, after = apply(ledger.home)
         ledger.check_key()
     finally:

@@ -7,12 +7,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from syncd.config.models import Config
+from syncd.config.models import Config, Delivery, Sync, problems_of
 from syncd.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/syncd/config.toml")
@@ -44,6 +45,8 @@ def load(path: Path) -> Config:
         raise ConfigError([f"{path}: is not UTF-8 text"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: is not valid TOML: {error}"]) from None
+    except (ValueError, RecursionError):
+        raise ConfigError([f"{path}: is not valid TOML: a number is too long, or tables are nested too deep"]) from None
     return parse(document, path)
 
 
@@ -56,13 +59,33 @@ def parse(document: dict[str, Any], path: Path) -> Config:
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        raise ConfigError([_sentence(path, document, fault) for fault in error.errors(include_url=False)]) from None
-    problems = [
-        f"{path}: sync {name!r}: {key} = {_shown(value)} {rule}" for name, key, value, rule in config.problems()
-    ]
+        sentences = [_sentence(path, document, fault) for fault in error.errors(include_url=False)]
+        sentences += _between(path, *_whole_syncs(document))
+        raise ConfigError(list(dict.fromkeys(sentences))) from None
+    problems = _between(path, config.sync, config.delivery.batch_marker)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _between(path: Path, syncs: Sequence[Sync], marker: str | None) -> list[str]:
+    return [
+        f"{path}: sync {name!r}: {key}{'' if value in ('', None) else f' = {_shown(value)}'}: {rule}"
+        for name, key, value, rule in problems_of(syncs, marker)
+    ]
+
+
+def _whole_syncs(document: Mapping[str, Any]) -> tuple[list[Sync], str | None]:
+    """The syncs that are right by themselves, where something else is wrong; and the batch marker."""
+    syncs = []
+    tables = document.get("sync")
+    for table in tables if isinstance(tables, list) else []:
+        with suppress(ValidationError):
+            syncs.append(Sync.model_validate(table))
+    marker = None
+    with suppress(ValidationError):
+        marker = Delivery.model_validate(document.get("delivery", {})).batch_marker
+    return syncs, marker
 
 
 def read_secret(named: Path, config_file: Path, key: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -81,10 +104,8 @@ def read_secret(named: Path, config_file: Path, key: str, environ: Mapping[str, 
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     if credentials and not named.is_absolute():
         places.insert(0, Path(credentials) / named)
-    for place in places:
-        if place.exists():
-            break
-    else:
+    place = next((place for place in places if os.path.exists(place)), None)  # noqa: PTH110  # Path's may raise
+    if place is None:
         looked = " nor ".join(str(place) for place in places)
         raise ConfigError([f'{config_file}: {key} = "{named}": there is no {looked}; make the file, readable by syncd'])
     try:
@@ -110,14 +131,28 @@ def _sentence(path: Path, document: Mapping[str, Any], fault: Any) -> str:
         return f"{path}: {where}: unknown key{_nearest(location)}"
     if kind == "missing":
         return f"{path}: {where}: is missing; it has no default"
-    rule = fault["msg"].removeprefix("Value error, ")
+    rule = _RULES.get(kind) or re.sub(r"^(Value error, |Input should be )", "", fault["msg"])
+    if fault["msg"].startswith("Input should be") and kind not in _RULES:
+        rule = f"must be {rule}"
     value = fault.get("input")
     if isinstance(value, dict | BaseModel):
         return f"{path}: {where}: {rule}"
-    rule = rule.removeprefix("Input should ").removeprefix("be ") if rule.startswith("Input should be") else rule
-    if not rule.startswith(("must", "is ", "has ")):
-        rule = f"must be {rule[0].lower()}{rule[1:]}" if fault["msg"].startswith("Input should be") else rule
     return f"{path}: {where} = {_shown(value)}: {rule}"
+
+
+_RULES = {
+    "string_type": "must be a text, in quotes",
+    "string_too_short": "must not be empty",
+    "int_type": "must be a whole number, without quotes",
+    "int_from_float": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "list_type": 'must be a list, such as ["..."]',
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "path_type": "must be a path, in quotes",
+    "too_short": "must have at least one entry",
+}
+"""The rules that pydantic says in a programmer's words."""
 
 
 def _where(document: Mapping[str, Any], location: Sequence[str | int]) -> str:
@@ -131,22 +166,27 @@ def _where(document: Mapping[str, Any], location: Sequence[str | int]) -> str:
                 words = [f"sync number {part + 1}"]
         elif isinstance(part, int):
             words.append(f"[{part}]")
-        elif words[-1:] != ["start"]:  # below it, pydantic names the two types that it may have
+        else:
             words.append(part)
+    if words[:1] and words[0].startswith("sync ") and len(words) > 1:
+        return f"{words[0]}: {'.'.join(words[1:])}"
     return ".".join(words) or "the file"
 
 
 def _nearest(location: Sequence[str | int]) -> str:
     """A hint where the unknown key is nearly a known one."""
     model: Any = Config
+    in_map = False  # whether the next part is a key that the user chose
     for part in location[:-1]:
-        if isinstance(part, int):
+        if isinstance(part, int) or in_map:
+            in_map = False
             continue
         if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
             return ""
         model = model.model_fields[part].annotation
+        in_map = get_origin(model) is dict
         while get_args(model):
-            models = [a for a in get_args(model) if a is not type(None) and a is not str]
+            models = [a for a in get_args(model) if a not in (type(None), str) and (get_args(a) or isinstance(a, type))]
             model = models[-1] if models else None
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return ""
@@ -155,6 +195,7 @@ def _nearest(location: Sequence[str | int]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    text = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", text)  # a password that somebody left in a URL
+    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", text)  # a password that somebody left in a URL
+    text = re.sub(r"""(password\s*=\s*)('[^']*'|[^&\s"]+)""", r"\1***", text, flags=re.IGNORECASE)  # or beside it
     return text if len(text) <= 80 else text[:77] + "..."

@@ -6,12 +6,14 @@ The docstring under a field is its documentation; `config.example.toml` is check
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from syncd.config import rules
 from syncd.config.fields import FieldSpec
@@ -75,7 +77,7 @@ class Ledger(Table):
 class Wolkvox(Table):
     """The operation that dials."""
 
-    server: str = Field(pattern=r"^[A-Za-z0-9-]{1,40}$")
+    server: Annotated[str, AfterValidator(rules.server)]
     """The server's number, as in https://wv0042.wolkvox.com."""
     token_file: SecretFile
     """A file that holds the API token and nothing else."""
@@ -129,7 +131,7 @@ class Delivery(Table):
     """An unknown outcome is asked about after this long. This version holds it and does not ask yet."""
     verify_again_secs: int = Field(default=600, ge=60, le=86_400)
     """Absence counts once seen twice, this far apart. This version does not ask yet."""
-    batch_marker: str | None = Field(default=None, pattern=r"^opt([1-9]|1[0-2])$")
+    batch_marker: Annotated[str, AfterValidator(rules.marker)] | None = None
     """A field to stamp with the call's id, which makes verification exact."""
 
     @field_validator("on_unresolved")
@@ -173,7 +175,7 @@ class Http(Table):
         if value == "":
             return value
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464")
         if not rules.is_loopback(host):
             raise ValueError("must be a loopback address: the pages have no password; put a proxy before it")
@@ -200,7 +202,7 @@ class Log(Table):
 class CampaignTable(Table):
     """The campaign that a sync feeds."""
 
-    id: str = Field(pattern=r"^[0-9]{1,18}$")
+    id: Annotated[str, AfterValidator(rules.campaign_id)]
     """wolkvox's number of the campaign."""
     type: Literal["predictive", "preview"]
     """Which kind it is; decides the fields that a record has."""
@@ -221,18 +223,24 @@ _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 _INSTANT_RULE = 'must be "now", "beginning" or an instant with its offset, such as 2026-11-01T00:00:00-05:00'
 
 
+def _text_or_instant(value: Any) -> Any:
+    if not isinstance(value, str | datetime):
+        raise ValueError(_INSTANT_RULE)  # noqa: TRY004  # pydantic takes no TypeError
+    return value
+
+
 class Sync(Table):
     """One table that feeds one campaign."""
 
     name: str
     """How the sync is called in commands, logs and metrics: lower-case letters, digits, - and _."""
-    table: str
+    table: str = Field(min_length=1)
     """schema.table, or a view; without a schema, public."""
-    key: str
+    key: str = Field(min_length=1)
     """The column that identifies a row; must be unique."""
     capture: Literal["poll", "listen", "slot"] = "poll"
     """How changes are found. This version has "poll"."""
-    watermark_column: str | None = None
+    watermark_column: str | None = Field(default=None, min_length=1)
     """poll: a timestamp or an increasing number that every insert and update sets; indexed."""
     poll_secs: float = Field(default=5, ge=0.05, le=3600)
     """poll: seconds from one query to the next."""
@@ -240,7 +248,7 @@ class Sync(Table):
     """poll: re-read this far behind the watermark, for transactions that commit late; longer than the CRM's longest."""
     sweep_secs: int = Field(default=3600, ge=1, le=604_800)
     """How often to look for rows that capture missed."""
-    start: str | datetime = "now"
+    start: Annotated[str | datetime, BeforeValidator(_text_or_instant)] = "now"
     """Where the first run begins: "now", "beginning", or an instant. Later runs go on where the ledger is."""
     where: str | None = Field(default=None, min_length=1)
     """A condition in SQL that a lead must meet; checked again at delivery."""
@@ -308,26 +316,30 @@ class Config(Table):
     log: Log = Field(default_factory=Log)
     sync: list[Sync] = Field(min_length=1)
 
-    def problems(self) -> list[tuple[str, str, Any, str]]:
-        """Faults that only show between tables: (sync's name, key, value, rule), empty where all is well."""
-        found: list[tuple[str, str, Any, str]] = []
-        names = [sync.name for sync in self.sync]
-        for sync in self.sync:
-            if names.count(sync.name) > 1:
-                found.append((sync.name, "name", sync.name, "must be used by one [[sync]] only"))
-                names.remove(sync.name)
-            marker = self.delivery.batch_marker
-            if marker is not None and marker in sync.fields:
-                found.append((sync.name, f"fields.{marker}", marker, "is taken by delivery.batch_marker; map another"))
-            try:
-                compile_map(
-                    {field: spec.to_rule() for field, spec in sync.fields.items()},
-                    campaign_type=sync.campaign.type,
-                    require=sync.require,
-                    zone=self.wolkvox.zone,
-                )
-            except FieldMapError as error:
-                for problem in error.problems:
-                    key = f"fields.{problem.field}" + (f".{problem.key}" if problem.key else "")
-                    found.append((sync.name, key, problem.value, problem.rule))
-        return found
+
+def problems_of(syncs: Sequence[Sync], marker: str | None) -> list[tuple[str, str, Any, str]]:
+    """Faults that only show between tables: (sync's name, key, value, rule), empty where all is well.
+
+    Args:
+        marker: delivery.batch_marker.
+    """
+    found: list[tuple[str, str, Any, str]] = []
+    names = Counter(sync.name for sync in syncs)
+    for sync in syncs:
+        if names[sync.name] > 1:
+            found.append((sync.name, "name", sync.name, "must be used by one [[sync]] only"))
+            names[sync.name] = 0
+        if marker is not None and marker in sync.fields:
+            found.append((sync.name, f"fields.{marker}", "", "is taken by delivery.batch_marker; map another"))
+        try:
+            compile_map(
+                {field: spec.to_rule() for field, spec in sync.fields.items()},
+                campaign_type=sync.campaign.type,
+                require=sync.require,
+                zone=ZoneInfo("UTC"),  # any serves to look for faults
+            )
+        except FieldMapError as error:
+            for problem in error.problems:
+                key = f"fields.{problem.field}" + (f".{problem.key}" if problem.key else "")
+                found.append((sync.name, key, problem.value, problem.rule))
+    return found

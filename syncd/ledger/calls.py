@@ -23,7 +23,7 @@ from sqlalchemy import (
 from syncd.errors import LedgerError, QuotaSpent, SenderDeposed
 from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
-from syncd.ledger.schema import call, lead, lease, sync
+from syncd.ledger.schema import call, history, lead, lease, sync
 from syncd.model import Claimed, Instant, RecordError, Rejection, Settlement
 from syncd.states import CallState, LeadState, after_settling
 
@@ -107,7 +107,7 @@ def settle_unsent(
     for (state, why), ids in groups.items():
         moved = connection.execute(
             update(lead)
-            .where(lead.c.id.in_(home.numbers(ids)), lead.c.state == "pending", lead.c.seq <= seq)
+            .where(home.among(lead.c.id, ids), lead.c.state == "pending", lead.c.seq <= seq)
             .values(
                 state=state.value,
                 settled_at=now,
@@ -134,6 +134,12 @@ def lock_sync(connection: Connection, home: Home, sync_id: int) -> None:
 def known_persons(connection: Connection, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
     """Those of `persons` that are on their way, or were delivered since."""
     known: set[bytes] = set()
+    # Delivered, and then looked at again to no purpose: that person was called all the same.
+    delivered_before = (
+        select(history.c.id)
+        .where(history.c.lead_id == lead.c.id, history.c.left_state == "delivered", history.c.settled_at >= since)
+        .exists()
+    )
     for begin in range(0, len(persons), 500):
         known.update(
             connection.scalars(
@@ -143,6 +149,7 @@ def known_persons(connection: Connection, sync_id: int, persons: Sequence[bytes]
                     or_(
                         lead.c.state.in_(("sending", "held")),
                         (lead.c.state == "delivered") & (lead.c.settled_at >= since),
+                        (lead.c.state != "pending") & delivered_before,
                     ),
                 )
             )
@@ -193,7 +200,7 @@ def intend(connection: Connection, home: Home, term: int, intent: Intent, seq: i
 def _take_aboard(connection: Connection, home: Home, intent: Intent, number: int, seq: int, sync_id: int) -> None:
     moved = connection.execute(
         update(lead)
-        .where(lead.c.id.in_(home.numbers(intent.lead_ids)), lead.c.state == "pending")
+        .where(home.among(lead.c.id, intent.lead_ids), lead.c.state == "pending")
         .values(state="sending", call_n=number, changed=case((lead.c.seq > seq, 1), else_=0))
     ).rowcount
     if moved != len(intent.lead_ids):
@@ -219,7 +226,8 @@ def check_term(connection: Connection, home: Home, term: int) -> None:
     """
     statement = select(lease.c.term).where(lease.c.id == 1)
     if not home.is_sqlite:
-        statement = statement.with_for_update(read=True)  # nobody may take over between this and the commit
+        # Nobody may take over between this and the commit, nor another thread count the day's calls meanwhile.
+        statement = statement.with_for_update()
     if connection.scalar(statement) != term:
         raise SenderDeposed("Another syncd has become the sender of this ledger; this one sends nothing more.")
 
@@ -248,6 +256,8 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
         .returning(call.c.sync_id)
     ).one_or_none()
     if row is None:
+        if _is_written(connection, number, ending):
+            return {}
         raise LedgerError(f"Call number {number} has an outcome already.")
     if row.sync_id is None:
         return {}
@@ -265,6 +275,12 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     return settled
 
 
+def _is_written(connection: Connection, number: int, ending: Ending) -> bool:
+    """Whether this very outcome is there already: a commit whose answer was lost is tried again."""
+    row = connection.execute(select(call.c.state, call.c.ended_at, call.c.verdict).where(call.c.n == number)).one()
+    return tuple(row) == (ending.state.value, ending.ended_at, ending.verdict)
+
+
 def _settle_refused(connection: Connection, home: Home, ending: Ending) -> dict[str, int]:
     """The leads that wolkvox named: rejected, or pending where their row has changed since."""
     if not ending.refused:
@@ -274,7 +290,7 @@ def _settle_refused(connection: Connection, home: Home, ending: Ending) -> dict[
         by_reason[error.reason].append(lead_id)
     rejected = again = 0
     for reason, ids in by_reason.items():
-        among = lead.c.id.in_(home.numbers(ids))
+        among = home.among(lead.c.id, ids)
         changed = list(connection.scalars(select(lead.c.id).where(among, lead.c.changed == 1)))
         if changed:
             remember_life(connection, home, changed, ending.ended_at, f"refused by wolkvox: {reason}")
@@ -335,7 +351,7 @@ def _back_to_pending(
         values["captured_at"] = captured_at
     if not keep_hashes:
         values |= {"fingerprint": null(), "person": null()}
-    connection.execute(update(lead).where(lead.c.id.in_(home.numbers(ids))).values(values))
+    connection.execute(update(lead).where(home.among(lead.c.id, ids)).values(values))
 
 
 def give_up_intended(connection: Connection, home: Home, now: Instant) -> list[tuple[str, int]]:

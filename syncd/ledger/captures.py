@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, literal, select, true, update
+from sqlalchemy import BigInteger, Connection, cast, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd.ledger.home import Home
@@ -91,15 +91,11 @@ def _insert_unknown(
     connection: Connection, home: Home, sync_id: int, changes: Sequence[Change], seq: int, now: Instant
 ) -> int:
     pairs = home.pairs(changes)
+    known = select(lead.c.id).where(lead.c.sync_id == sync_id, lead.c.key == pairs.c.a).exists()
     rows = select(
         literal(sync_id), pairs.c.a, literal(LeadState.PENDING.value), pairs.c.b, literal(seq), literal(now)
-    ).where(true())  # without a WHERE, SQLite takes ON CONFLICT for a join's ON
-    make = sqlite.insert if home.is_sqlite else postgresql.insert
-    statement = (
-        make(lead)
-        .from_select(["sync_id", "key", "state", "version", "seq", "captured_at"], rows)
-        .on_conflict_do_nothing(index_elements=["sync_id", "key"])
-    )
+    ).where(~known)  # nobody else inserts meanwhile: `capture` has the sync's lock; ON CONFLICT would cost a third more
+    statement = insert(lead).from_select(["sync_id", "key", "state", "version", "seq", "captured_at"], rows)
     # SQLAlchemy keeps the count of an INSERT only when asked.
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
@@ -116,36 +112,35 @@ def _apply_known(
     resend_changed: bool,
 ) -> int:
     """Apply to leads that are known already, where the version is another; returns how many became pending."""
-    pairs = home.pairs(changes)
+    # Looked up by a list of keys, compared here: SQLite would join the list to every lead of the sync, one by one.
+    seen = dict(changes)
     known = connection.execute(
-        select(lead.c.id, lead.c.state)
-        .join_from(lead, pairs, lead.c.key == pairs.c.a)
-        .where(lead.c.sync_id == sync_id, lead.c.version != pairs.c.b, lead.c.seq != seq)
-    ).all()
-    groups: dict[str, list[int]] = {"stays": [], "remembered": [], "pending": []}
-    for lead_id, state in known:
+        select(lead.c.id, lead.c.key, lead.c.state, lead.c.version).where(
+            lead.c.sync_id == sync_id, lead.c.key.in_(home.texts(list(seen))), lead.c.seq != seq
+        )
+    )
+    groups: dict[str, list[tuple[int, str]]] = {"stays": [], "remembered": [], "pending": []}
+    for lead_id, key, state, version in known:
+        if version == seen[key]:
+            continue
         step = recapture(LeadState(state), resend_changed=resend_changed)
         if step.remember:
-            groups["remembered"].append(lead_id)
+            groups["remembered"].append((lead_id, seen[key]))
         elif step.state == state:
-            groups["stays"].append(lead_id)
+            groups["stays"].append((lead_id, seen[key]))
         else:
-            groups["pending"].append(lead_id)
+            groups["pending"].append((lead_id, seen[key]))
             shifts[state] = shifts.get(state, 0) - 1
             shifts["pending"] = shifts.get("pending", 0) + 1
     if groups["pending"]:
-        remember_life(connection, home, groups["pending"], now, "the row changed")
+        remember_life(connection, home, [lead_id for lead_id, _ in groups["pending"]], now, "the row changed")
     again = {"state": LeadState.PENDING.value, "captured_at": now} | CLEARED
     for name, values in (("stays", {}), ("remembered", {"changed": 1}), ("pending", again)):
         if groups[name]:
-            pairs = home.pairs(changes)
+            pairs = home.pairs([(str(lead_id), version) for lead_id, version in groups[name]])
             connection.execute(
                 update(lead)
-                .where(
-                    lead.c.sync_id == sync_id,
-                    lead.c.key == pairs.c.a,
-                    lead.c.id.in_(home.numbers(groups[name])),
-                )
+                .where(lead.c.id == cast(pairs.c.a, BigInteger))
                 .values({"version": pairs.c.b, "seq": seq} | values)
             )
     return len(groups["pending"])
@@ -176,7 +171,7 @@ def remember_life(connection: Connection, home: Home, ids: Sequence[int], now: I
                 lead.c.call_n,
                 lead.c.reason,
                 literal(cause),
-            ).where(lead.c.id.in_(home.numbers(ids))),
+            ).where(home.among(lead.c.id, ids)),
         )
     )
 

@@ -19,10 +19,12 @@ import orjson
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     Connection,
     FromClause,
     Select,
     Text,
+    any_,
     bindparam,
     column,
     create_engine,
@@ -58,6 +60,9 @@ class Home:
         self.where = str(self.path) if self.is_sqlite else parsed.render_as_string(hide_password=True)
         self._writing = threading.RLock()
         self.engine = self._sqlite(parsed) if self.is_sqlite else _postgres(parsed, password, name)
+        self._readers = self.engine
+        if not self.is_sqlite:  # READ COMMITTED would look anew with each statement; SQLite sees one moment anyway
+            self._readers = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def _sqlite(self, url: URL) -> Engine:
         assert self.path is not None
@@ -78,7 +83,7 @@ class Home:
         Raises:
             LedgerUnavailable: where the database does not answer.
         """
-        with self._guarded(), self.engine.connect() as connection, connection.begin():
+        with self._guarded(), self._readers.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -139,12 +144,13 @@ class Home:
             return select(each.c.value)
         return select(func.unnest(bindparam("texts", list(values), ARRAY(Text))))
 
-    def numbers(self, values: Sequence[int]) -> Select[Any]:
-        """One column of many integers in one parameter, for ``IN``."""
+    def among(self, column: ColumnElement[int], values: Sequence[int]) -> ColumnElement[bool]:
+        """Whether a column of integers is one of many, in one parameter."""
         if self.is_sqlite:
             each = func.json_each(bindparam("numbers", orjson.dumps(values).decode(), Text)).table_valued("value")
-            return select(each.c.value)
-        return select(func.unnest(bindparam("numbers", list(values), ARRAY(BigInteger))))
+            return column.in_(select(each.c.value))
+        # Not IN (SELECT unnest(...)): for that, the planner may read every pending lead to join the list to them.
+        return column == any_(bindparam("numbers", list(values), ARRAY(BigInteger)))
 
 
 def _postgres(url: URL, password: str | None, name: str) -> Engine:

@@ -15,8 +15,10 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Row, func, literal_column, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd.ledger.home import Home
 from syncd.ledger.schema import lease
@@ -32,7 +34,6 @@ class Lease:
 
     Args:
         holder: who asks, in words that an operator understands: host and process id.
-        boot: what tells this boot of this host from others, with the process id in it, or ``""``.
     """
 
     def __init__(self, home: Home, clock: Clock, holder: str) -> None:
@@ -48,21 +49,12 @@ class Lease:
         if self._home.path is not None and not self._lock_file(self._home.path):
             return False
         with self._home.write() as connection:
-            row = connection.execute(
-                select(lease.c.term, lease.c.holder, lease.c.expires_at).where(lease.c.id == 1).with_for_update()
-            ).one_or_none()
+            row = self._row(connection)
             now = self._now(connection)
-            if row is not None and self._home.path is None and row.expires_at > now and not _is_dead(row.holder):
+            if self._home.path is None and row.expires_at > now and not _is_dead(row.holder):
                 return False
-            values = {
-                "term": (row.term if row else 0) + 1,
-                "holder": self.holder,
-                "expires_at": now + LEASE_SECS,
-            }
-            if row is None:
-                connection.execute(insert(lease).values(id=1, **values))
-            else:
-                connection.execute(update(lease).where(lease.c.id == 1).values(values))
+            values = {"term": row.term + 1, "holder": self.holder, "expires_at": now + LEASE_SECS}
+            connection.execute(update(lease).where(lease.c.id == 1).values(values))
         self.term = int(values["term"])
         return True
 
@@ -105,6 +97,17 @@ class Lease:
         with self._home.read() as connection:
             return str(connection.scalar(select(lease.c.holder)) or "nobody")
 
+    def _row(self, connection: Connection) -> Row[Any, Any, Any]:
+        """The lease, locked. On a new ledger there is none yet, and two that start at once may both make it."""
+        locked = select(lease.c.term, lease.c.holder, lease.c.expires_at).where(lease.c.id == 1).with_for_update()
+        row = connection.execute(locked).one_or_none()
+        if row is None:
+            make = sqlite.insert if self._home.is_sqlite else postgresql.insert
+            values = {"id": 1, "term": 0, "holder": "", "expires_at": 0.0}
+            connection.execute(make(lease).values(values).on_conflict_do_nothing())
+            row = connection.execute(locked).one()
+        return row
+
     def _now(self, connection: Connection) -> float:
         if self._home.is_sqlite:
             return self._clock()
@@ -128,16 +131,25 @@ def this_process() -> str:
 
 
 def _boot() -> str:
+    """This boot of this machine, and whose process ids we see: two containers may share a host's name."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return "?"
 
 
 def _began(pid: int) -> str:
-    """When a process began, in clock ticks since boot; ``"?"`` where there is no such process."""
+    """When a process began, in clock ticks since boot; ``""`` where it has ended, ``"?"`` where that is not shown."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        pass  # it is there, and another's
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return "?"
 
@@ -149,4 +161,5 @@ def _is_dead(holder: str) -> bool:
     pid, _, began = rest.partition(" ")
     if host != os.uname().nodename or boot != _boot() or boot == "?" or not pid.isdigit():
         return False
-    return _began(int(pid)) != began
+    found = _began(int(pid))
+    return found != began and "?" not in (found, began)

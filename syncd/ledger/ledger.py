@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import func, insert, select
 
@@ -137,6 +138,7 @@ class Ledger:
             QuotaSpent: the day's budget is used up.
         """
         with self.home.write() as connection:
+            calls.check_term(connection, self.home, term)  # first: every writer locks the lease before a sync
             settled: dict[str, int] = {}
             if settlements and sync_id is not None:
                 settled = calls.settle_unsent(connection, self.home, sync_id, seq, settlements, intent.started_at)
@@ -197,14 +199,16 @@ class Ledger:
             return connection.scalar(select(func.count()).select_from(sync)) or 0
 
 
-def open_ledger(config: Config, config_file: Path, *, purpose: str, prepare: bool = True) -> Ledger:
+def open_ledger(
+    config: Config, config_file: Path, *, purpose: str, tables: Literal["make", "require", "leave"] = "make"
+) -> Ledger:
     """Open the configured ledger.
 
     Args:
         config_file: where secrets that are named by a relative path are looked up.
         purpose: goes into the connections' application_name.
-        prepare: make the tables of an empty ledger, and refuse one of another version. Without, nothing is checked
-            and nothing is made.
+        tables: ``make`` those of an empty ledger, and refuse one of another version; ``require`` a ledger that is
+            there, and make nothing at all; or ``leave`` them alone, for `syncd migrate`.
 
     Raises:
         ConfigError: a secret is missing.
@@ -216,15 +220,21 @@ def open_ledger(config: Config, config_file: Path, *, purpose: str, prepare: boo
     if settings.password_file is not None:
         password = read_secret(settings.password_file, config_file, "ledger.password_file")
     home = Home(settings.url, password, f"syncd {purpose}")
-    if home.path is not None and prepare:
-        make_private(home.path)
-    if settings.hash_key_file is not None:
-        secret = read_secret(settings.hash_key_file, config_file, "ledger.hash_key_file")
-    else:
-        assert home.path is not None
-        secret = key_beside(home.path)
-    ledger = Ledger(home, Hasher(secret))
-    if prepare:
-        migration.require_current(home)
-        ledger.check_key()
+    try:
+        if tables == "require":
+            migration.require_existing(home)
+        elif home.path is not None:
+            make_private(home.path)
+        if settings.hash_key_file is not None:
+            secret = read_secret(settings.hash_key_file, config_file, "ledger.hash_key_file")
+        else:
+            assert home.path is not None
+            secret = key_beside(home.path)
+        ledger = Ledger(home, Hasher(secret))
+        if tables == "make":
+            migration.require_current(home)
+            ledger.check_key()
+    except BaseException:
+        home.close()
+        raise
     return ledger

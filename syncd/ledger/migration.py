@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, column, inspect, select, table, text
 from sqlalchemy.schema import CreateSchema
 
-from syncd.errors import LedgerSchemaError
+from syncd.errors import LedgerEmpty, LedgerSchemaError
 from syncd.ledger.home import Home
 from syncd.ledger.schema import REVISION, SCHEMA
 
@@ -50,10 +50,7 @@ def require_current(home: Home) -> None:
             "Stop every syncd on it, back it up, and run `syncd migrate`.",
         )
     elif found > REVISION:
-        raise LedgerSchemaError(
-            f"The ledger at {home.where} has version {found}, newer than this syncd, which knows {REVISION}.",
-            "Install the newer syncd again.",
-        )
+        raise _too_new(home, found)
 
 
 def require_existing(home: Home) -> None:
@@ -65,7 +62,7 @@ def require_existing(home: Home) -> None:
     if home.path is not None and not home.path.exists():
         raise LedgerSchemaError(f"There is no ledger at {home.where} yet.", "`syncd run` makes it.")
     if revision_of(home) is None:
-        raise LedgerSchemaError(f"The ledger at {home.where} is empty.", "`syncd run` or `syncd migrate` fills it.")
+        raise LedgerEmpty(f"The ledger at {home.where} is empty.", "`syncd run` or `syncd migrate` fills it.")
     require_current(home)
 
 
@@ -74,11 +71,14 @@ def migrate(home: Home) -> tuple[str | None, str]:
 
     Raises:
         LedgerUnavailable: where the database does not answer or may not be changed.
+        LedgerSchemaError: where the ledger is newer than this syncd.
     """
     from alembic import command  # slow to import, and needed once in a ledger's life
     from alembic.config import Config as AlembicConfig
 
     before = revision_of(home)
+    if before is not None and before > REVISION:
+        raise _too_new(home, before)
     settings = AlembicConfig(stdout=io.StringIO())
     settings.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     with home.write() as connection:
@@ -89,6 +89,13 @@ def migrate(home: Home) -> tuple[str | None, str]:
         with contextlib.redirect_stdout(io.StringIO()):
             command.upgrade(settings, "head")
     return before, REVISION
+
+
+def _too_new(home: Home, found: str) -> LedgerSchemaError:
+    return LedgerSchemaError(
+        f"The ledger at {home.where} has version {found}, newer than this syncd, which knows {REVISION}.",
+        "Install the newer syncd again.",
+    )
 
 
 def _one_at_a_time(connection: Connection, home: Home) -> None:

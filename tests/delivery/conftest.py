@@ -1,0 +1,37 @@
+"""A stage for delivery: a CRM's table, a ledger in each home, a simulated wolkvox, and a clock that the test turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.delivery.stage import Stage
+from tests.support.ledgers import assert_conserved
+from tests.support.ledgers import home_url as home_url
+
+Start = Callable[..., Stage]
+
+
+@pytest.fixture
+def start(home_url: str, database: str) -> Iterator[Start]:
+    """Set a stage with what the test wants to be different; at the end the ledger is counted again."""
+    with ExitStack() as stack:
+        stages: list[Stage] = []
+
+        def starter(**options: object) -> Stage:
+            stage = stack.enter_context(Stage(home_url, database, **options))  # type: ignore[arg-type]  # the tests' own
+            stages.append(stage)
+            return stage
+
+        yield starter
+        for stage in stages:
+            assert_conserved(stage.ledger)
+            stage.assert_nobody_was_called_twice()
+
+
+@pytest.fixture
+def stage(start: Start) -> Stage:
+    """A stage as it is by default."""
+    return start()

@@ -1,0 +1,209 @@
+"""What breaks between the steps of a call: the ledger, the process, the sender's right to send."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from syncd.errors import LedgerUnavailable
+from syncd.ledger import Lease
+from syncd.simulator import Fault, Settings
+from tests.delivery.conftest import Start
+from tests.delivery.stage import Stage
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+def break_ledger(stage: Stage) -> Callable[[], None]:
+    """The ledger's database takes nothing more; returns what mends it."""
+    home = stage.ledger.home
+    if home.is_sqlite:
+        home.close()
+        with home.read() as connection:  # the pool hands out this connection again and again
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+
+        def mend() -> None:
+            with home.read() as connection:
+                connection.exec_driver_sql("PRAGMA query_only = OFF")
+
+        return mend
+    database = str(home.engine.url.database)
+
+    def administer(*statements: str) -> None:
+        with psycopg.connect(stage.crm_url.rpartition("/")[0] + "/postgres", autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    administer(
+        f"ALTER DATABASE {database} ALLOW_CONNECTIONS false",
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        f" WHERE datname = '{database}' AND application_name = 'syncd test'",
+    )
+    return lambda: administer(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [(None, "delivered"), (Fault("cut-after"), "held"), (Fault("maintenance"), "pending")],
+    ids=["accepted", "unknown", "refused"],
+)
+def test_an_outcome_that_the_ledger_cannot_take_is_written_on_a_later_turn(
+    stage: Stage, fault: Fault | None, state: str
+) -> None:
+    mend: list[Callable[[], None]] = []
+    if fault:
+        stage.simulator.script(fault)
+    (key,) = stage.add("ana")
+    stage.client.after = lambda: mend.append(break_ledger(stage))
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailable):
+            stage.turn()
+    assert stage.posts() == 1
+    stage.client.after = lambda: None
+    (back,) = mend
+    back()
+    assert stage.states() == {key: "sending"}
+    stage.turn()
+    assert stage.states() == {key: state}
+    assert stage.posts() == 1
+    (made,) = stage.calls()
+    assert made["state"] == {"delivered": "accepted", "held": "unknown", "pending": "refused"}[state]
+
+
+def test_a_process_that_dies_before_it_could_write_the_outcome_holds_its_leads_at_the_next_start(stage: Stage) -> None:
+    mend: list[Callable[[], None]] = []
+    keys = stage.add("ana", "beto")
+    stage.client.after = lambda: mend.append(break_ledger(stage))
+    with pytest.raises(LedgerUnavailable):
+        stage.turn()
+    stage.client.after = lambda: None
+    mend[0]()
+    ((_, held),) = stage.start_again()
+    assert held == 2
+    stage.run(3600)
+    assert stage.states() == dict.fromkeys(keys, "held")
+    assert stage.accepted() == {"ana": 1, "beto": 1}
+    assert stage.posts() == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_process_that_dies_around_its_post_holds_its_leads_and_posts_no_second_time(
+    stage: Stage, moment: str
+) -> None:
+    (key,) = stage.add("ana")
+    setattr(stage.client, moment, kill)
+    with pytest.raises(Killed):
+        stage.turn()
+    setattr(stage.client, moment, lambda: None)
+    assert stage.states() == {key: "sending"}
+    assert len(stage.start_again()) == 1
+    stage.run(3600)
+    assert stage.states() == {key: "held"}
+    assert stage.posts() == (moment == "after")
+    assert stage.delivery.quota().used == 1, "it costs its unit"
+
+
+def test_a_ledger_that_breaks_before_the_intent_posts_nothing(stage: Stage) -> None:
+    (key,) = stage.add("ana")
+    mend = break_ledger(stage)
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable):
+            stage.turn()
+    assert stage.posts() == 0
+    mend()
+    stage.turn()
+    assert stage.states() == {key: "delivered"}
+
+
+def test_a_backend_that_is_killed_while_it_writes_the_outcome_costs_nothing(database: str) -> None:
+    with Stage(database, database) as stage:
+        (key,) = stage.add("ana")
+        waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'syncd test' AND wait_event_type = 'Lock'"
+        ready, failures = threading.Event(), []
+
+        def turn() -> None:
+            try:
+                stage.turn()
+            except LedgerUnavailable as error:
+                failures.append(error)
+
+        blocker = psycopg.connect(database)
+
+        def block() -> None:
+            blocker.execute("SELECT 1 FROM syncd.sync FOR UPDATE")
+            ready.set()
+
+        stage.client.after = block
+        thread = threading.Thread(target=turn)
+        thread.start()
+        assert ready.wait(30)
+        with psycopg.connect(database, autocommit=True) as watcher:
+            while not (found := watcher.execute(waits).fetchall()):
+                assert thread.is_alive()
+            watcher.execute("SELECT pg_terminate_backend(%s, 5000)", found[0])
+        thread.join(30)
+        blocker.close()
+        stage.client.after = lambda: None
+        assert len(failures) == 1
+        assert stage.states() == {key: "sending"}
+        stage.turn()
+        assert stage.states() == {key: "delivered"}
+        assert stage.posts() == 1
+
+
+def test_a_sender_deposed_during_its_call_tells_the_truth_of_it_all_the_same(database: str) -> None:
+    with Stage(database, database) as stage:
+        (key,) = stage.add("ana")
+
+        def depose() -> None:
+            with stage.ledger.home.write() as connection:
+                connection.exec_driver_sql("UPDATE syncd.lease SET expires_at = 0")
+            heir = Lease(stage.ledger.home, stage.clock, "the heir")
+            assert heir.acquire()
+            assert heir.term is not None
+            assert len(stage.ledger.give_up_intended(heir.term, stage.clock())) == 1
+            assert stage.states() == {key: "held"}
+
+        stage.client.after = depose
+        stage.turn()
+        assert stage.states() == {key: "delivered"}
+        assert stage.posts() == 1
+
+
+def test_days_of_faults_lose_nobody_and_call_nobody_twice(start: Start) -> None:
+    """A rough day in short: every kind of fault, deaths in between, rows that change; then all is well and drains."""
+    kinds = ["maintenance", "cut-before", "cut-after", "cut-reply", "broken-json", "reply", "redirect", "cut-headers"]
+    stage = start(sim=Settings(keep_bodies=500, latency_secs=0), batch_size=5)
+    keys: list[str] = []
+    for number in range(24):
+        kind = kinds[number % len(kinds)]
+        if number % 3:
+            stage.simulator.script(Fault(kind, api="add_record", nth=1 + number % 2))
+        keys += stage.add(*(f"lead-{number}-{place}" for place in range(4)))
+        if number % 5 == 0:
+            setattr(stage.client, "before" if number % 2 else "after", kill)
+        try:
+            stage.run(240)
+        except Killed:
+            stage.client.before = stage.client.after = lambda: None
+            stage.start_again()
+        stage.capture(keys[number * 2])
+    stage.client.before = stage.client.after = lambda: None
+    stage.simulator.clear_faults()
+    stage.run(7200)
+    states = stage.states()
+    assert set(states) == set(keys)
+    assert set(states.values()) == {"delivered", "held"}
+    accepted = stage.accepted()
+    names = {str(row[0]): str(row[1]) for row in stage.crm.execute("SELECT id, document FROM leads")}
+    assert all(accepted.get(names[key]) == 1 for key, state in states.items() if state == "delivered")
+    assert stage.posts() <= len(stage.calls())

@@ -1,0 +1,232 @@
+"""The ledger's tables: made by migrations, equal to the metadata, refused where they are another's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import CheckConstraint, Connection, Index, inspect, text
+from sqlalchemy.schema import CreateSchema
+
+from syncd.errors import LedgerError, LedgerSchemaError, LedgerUnavailable
+from syncd.ledger import migration
+from syncd.ledger.home import Home
+from syncd.ledger.schema import REVISION, SCHEMA, metadata
+from tests.support.ledgers import opened
+
+ROOT = Path(__file__).parents[2]
+
+
+def ddl(connection: Connection, *, sqlite: bool) -> list[tuple[str, ...]]:
+    """Every column, constraint and index of the ledger's tables, as the database itself writes them."""
+    if sqlite:
+        rows = connection.execute(
+            text("SELECT type, name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version' AND sql IS NOT NULL")
+        ).all()
+        return sorted((kind, name, _normal(sql)) for kind, name, sql in rows)
+    columns = connection.execute(
+        text(
+            "SELECT 'column', c.relname || '.' || a.attname,"
+            " format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull::text"
+            " || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || ' ' || a.attidentity::text"
+            " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
+            " WHERE n.nspname = 'syncd' AND c.relkind = 'r' AND a.attnum > 0 AND c.relname <> 'alembic_version'"
+        )
+    ).all()
+    constraints = connection.execute(
+        text(
+            "SELECT 'constraint', conrelid::regclass::text || ' ' || conname, pg_get_constraintdef(oid)"
+            " FROM pg_constraint"
+            " WHERE connamespace = 'syncd'::regnamespace AND conrelid <> 'syncd.alembic_version'::regclass"
+        )
+    ).all()
+    indexes = connection.execute(
+        text(
+            "SELECT 'index', indexname, indexdef FROM pg_indexes"
+            " WHERE schemaname = 'syncd' AND tablename <> 'alembic_version'"
+        )
+    ).all()
+    return sorted(tuple(map(str, row)) for row in (*columns, *constraints, *indexes))
+
+
+def _normal(sql: str) -> str:
+    """A CREATE statement with its lines in one order: constraints may be listed in any."""
+    head, _, body = sql.partition("(")
+    lines = sorted(line.strip().rstrip(",") for line in body.rpartition(")")[0].split("\n") if line.strip(" )"))
+    return " ".join(head.split()) + "; ".join(lines)
+
+
+def test_the_migrations_give_exactly_the_schema_of_the_metadata(home_url: str, tmp_path: Path) -> None:
+    with opened(home_url) as ledger:
+        home = ledger.home
+        with home.read() as connection:
+            migrated = ddl(connection, sqlite=home.is_sqlite)
+            context = MigrationContext.configure(connection, opts={"include_schemas": True})
+            if not home.is_sqlite:
+                assert [
+                    change
+                    for change in compare_metadata(context, metadata)
+                    if getattr(change[1], "name", "") != "alembic_version"
+                ] == []
+        with home.write() as connection:
+            metadata.drop_all(connection)
+            metadata.create_all(connection)
+        with home.read() as connection:
+            assert ddl(connection, sqlite=home.is_sqlite) == migrated
+    assert len(migrated) > 10
+
+
+def test_every_rule_of_the_metadata_has_a_name_in_the_database(home_url: str) -> None:
+    named = {
+        str(rule.name)
+        for table in metadata.tables.values()
+        for rule in (*(c for c in table.constraints if isinstance(c, CheckConstraint)), *table.indexes)
+        if isinstance(rule, CheckConstraint | Index)
+    }
+    with opened(home_url) as ledger, ledger.home.read() as connection:
+        inspector = inspect(connection)
+        schema = None if ledger.home.is_sqlite else SCHEMA
+        found = {
+            str(rule["name"])
+            for table in metadata.tables.values()
+            for rule in (
+                *inspector.get_check_constraints(table.name, schema),
+                *inspector.get_indexes(table.name, schema),
+            )
+        }
+    assert named <= found
+
+
+def test_migrating_twice_is_migrating_once(home_url: str) -> None:
+    with opened(home_url) as ledger:
+        assert migration.migrate(ledger.home) == (REVISION, REVISION)
+        migration.require_current(ledger.home)
+        migration.require_existing(ledger.home)
+        assert migration.revision_of(ledger.home) == REVISION
+
+
+def test_an_empty_database_has_no_version_and_is_not_made_by_asking(home_url: str) -> None:
+    with opened(home_url, prepare=False) as ledger:
+        assert migration.revision_of(ledger.home) is None
+        with pytest.raises(LedgerSchemaError, match=r"There is no ledger|is empty"):
+            migration.require_existing(ledger.home)
+        assert migration.revision_of(ledger.home) is None
+
+
+@pytest.mark.parametrize(("version", "sentence"), [("0000", "this syncd needs"), ("9999", "newer than this syncd")])
+def test_a_ledger_of_another_version_is_refused_in_a_sentence(home_url: str, version: str, sentence: str) -> None:
+    with opened(home_url) as ledger:
+        place = "alembic_version" if ledger.home.is_sqlite else "syncd.alembic_version"
+        with ledger.home.write() as connection:
+            connection.execute(text(f"UPDATE {place} SET version_num = '{version}'"))
+        for ask in (migration.require_current, migration.require_existing):
+            with pytest.raises(LedgerSchemaError, match=sentence) as refused:
+                ask(ledger.home)
+            assert version in str(refused.value)
+            assert refused.value.remedy
+
+
+def test_a_sqlite_file_of_another_program_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with opened(f"sqlite:///{tmp_path / 'other.db'}", prepare=False) as ledger:
+        with ledger.home.write() as connection:
+            connection.execute(text("CREATE TABLE customers (name text)"))
+        with pytest.raises(LedgerSchemaError, match="database of something else"):
+            migration.require_current(ledger.home)
+        with ledger.home.read() as connection:
+            assert inspect(connection).get_table_names() == ["customers"]
+
+
+def test_a_file_that_is_no_database_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"These are the notes of somebody. " * 100)
+    with opened(f"sqlite:///{path}", prepare=False) as ledger, pytest.raises(LedgerError, match=r"ledger\.db"):
+        migration.require_current(ledger.home)
+    assert path.read_bytes().startswith(b"These are the notes")
+
+
+def test_another_programs_schema_of_the_same_name_is_not_overwritten(database: str) -> None:
+    with opened(database, prepare=False) as ledger:
+        with ledger.home.write() as connection:
+            connection.execute(CreateSchema(SCHEMA))
+            connection.execute(text("CREATE TABLE syncd.lead (theirs text)"))
+        with pytest.raises(LedgerError, match=r"refused a statement|something else"):
+            migration.require_current(ledger.home)
+        with ledger.home.read() as connection:
+            assert inspect(connection).get_table_names(schema=SCHEMA) == ["lead"], "all or nothing"
+
+
+def test_tables_of_others_beside_a_postgres_ledger_are_left_alone(database: str) -> None:
+    with opened(database, prepare=False) as ledger:
+        with ledger.home.write() as connection:
+            connection.execute(text("CREATE TABLE public.lead (theirs text)"))
+        migration.require_current(ledger.home)
+        with ledger.home.read() as connection:
+            assert inspect(connection).get_table_names(schema="public") == ["lead"]
+
+
+MIGRATE = """
+import sys, time
+from pathlib import Path
+from syncd.ledger import migration
+from syncd.ledger.home import Home
+
+home = Home(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+migration.require_current(home)
+print(migration.revision_of(home), flush=True)
+home.close()
+"""
+
+
+def test_processes_that_migrate_an_empty_ledger_at_once_make_it_once(home_url: str) -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", MIGRATE, home_url],
+            cwd=ROOT,
+            env=dict(os.environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:  # both wait at their pipe: they set out within the time of two writes
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in started:
+        out, errors = process.communicate(timeout=60)
+        assert (process.returncode, out, errors) == (0, f"{REVISION}\n", "")
+
+
+def test_a_folder_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match="does not exist"):
+        Home(f"sqlite:///{tmp_path / 'nowhere' / 'ledger.db'}")
+
+
+def test_a_postgres_that_does_not_answer_is_told_in_a_sentence_that_may_be_retried() -> None:
+    with opened("postgresql://nobody@127.0.0.1:1/none", prepare=False) as ledger:
+        with pytest.raises(LedgerUnavailable, match="does not answer") as refused:
+            migration.require_current(ledger.home)
+        assert refused.value.retry
+
+
+def test_the_ledgers_password_is_in_no_word_about_it(database: str) -> None:
+    home = Home("postgresql://nobody@127.0.0.1:1/none", password="swordfish")
+    assert "swordfish" not in home.where
+    assert "swordfish" not in repr(home.engine)
+    with pytest.raises(LedgerUnavailable) as refused, home.read():
+        pass
+    assert "swordfish" not in str(refused.value)
+    home.close()
