@@ -98,6 +98,7 @@ class _Sieve:
         """Of the records kept, by lead; empty unless the sync resends what has changed."""
         self.persons: dict[int, bytes] = {}
         """Who the kept leads are; empty unless the sync dedupes."""
+        self._aboard: set[bytes] = set()
 
     def sift(self, leads: Sequence[Claimed], mapped: Sequence[Record | Rejection]) -> list[tuple[Claimed, Record]]:
         """The leads to send, each with its record."""
@@ -123,10 +124,9 @@ class _Sieve:
         return True
 
     def _without_duplicates(self, pairs: list[tuple[Claimed, Record]], by: str) -> list[tuple[Claimed, Record]]:
-        """Leave out whoever is in this batch already, is on their way, or was delivered lately."""
+        """Leave out whoever is on their way or was delivered lately; whoever is in this batch already stays pending."""
         persons = {lead.id: self._ledger.hasher.person(record[by]) for lead, record in pairs if record[by]}
         taken = self._ledger.known_persons(self._sync_id, list(persons.values()), self._now - self._lane.dedupe_secs)
-        taken.update(self.persons.values())
         kept = []
         for lead, record in pairs:
             person = persons.get(lead.id)
@@ -136,7 +136,10 @@ class _Sieve:
                 self.fingerprints.pop(lead.id, None)
                 continue
             if person is not None:
-                taken.add(person)
+                if person in self._aboard:
+                    self.fingerprints.pop(lead.id, None)
+                    continue  # its twin goes first; whether this one is a duplicate shows once that has arrived
+                self._aboard.add(person)
                 self.persons[lead.id] = person
             kept.append((lead, record))
         return kept

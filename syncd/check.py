@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +18,7 @@ from syncd import assembly
 from syncd.capture.poll import NUMBERS, TIMESTAMPS
 from syncd.config import Config, Sync
 from syncd.crm import CrmConnection, Shape, condition, look_at
+from syncd.delivery import new_call_id
 from syncd.errors import (
     EXIT_CONFIG,
     EXIT_FAILED,
@@ -22,11 +26,15 @@ from syncd.errors import (
     CrmFault,
     CrmUnavailable,
     LedgerEmpty,
+    QuotaSpent,
     SyncdError,
 )
-from syncd.ledger import open_ledger
+from syncd.ledger import Ending, Intent, open_ledger
 from syncd.model import Exchange
+from syncd.pacing import quota_day
 from syncd.replies import judge
+from syncd.states import CallState, LeadState
+from syncd.wolkvox import SERVER_SECS
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,26 +253,67 @@ def _wolkvox(config: Config, config_file: Path) -> Iterator[Finding]:
         client = assembly.client(config, config_file)
     except SyncdError:
         return  # `offline` has said so
-    exchange = client.token_info()
-    if (trouble := _trouble(exchange)) is not None:
-        yield Finding("error", "wolkvox", trouble, EXIT_FAILED)
-        return
-    yield Finding("ok", "wolkvox", "knows the token (this question cost one call).")
-    for number in sorted({sync.campaign.id for sync in config.sync}):
-        exchange = client.campaigns(number)
-        kinds = {str(row.get("type_campaign", "")) for row in _rows(exchange)}
-        wanted = {sync.campaign.type for sync in config.sync if sync.campaign.id == number}
-        if not kinds:
-            yield Finding("error", f"campaign {number}", "wolkvox knows no such campaign.", EXIT_CONFIG)
-        elif wanted - kinds:
+    with _counted(config, config_file) as ask:
+        try:
+            exchange = ask("token_info", client.token_info)
+            if (trouble := _trouble(exchange)) is not None:
+                yield Finding("error", "wolkvox", trouble, EXIT_FAILED)
+                return
+            yield Finding("ok", "wolkvox", "knows the token (this question cost one call).")
+            for number in sorted({sync.campaign.id for sync in config.sync}):
+                yield _campaign(config, number, ask("campaigns", partial(client.campaigns, number)))
+        except QuotaSpent as error:
+            yield Finding("warning", "wolkvox", f"was not asked: {error}")
+        except _BusyError:
             yield Finding(
-                "error",
-                f"campaign {number}",
-                f"is of type {', '.join(sorted(kinds))} in wolkvox; sync.campaign.type must say so.",
-                EXIT_CONFIG,
+                "warning", "wolkvox", "was not asked: a call of the daemon is under way; try again in a minute."
             )
-        else:
-            yield Finding("ok", f"campaign {number}", "is there (this question cost one call).")
+
+
+class _BusyError(Exception):
+    """A call is in flight, and the token bears no other."""
+
+
+@contextmanager
+def _counted(config: Config, config_file: Path) -> Iterator[Callable[[str, Callable[[], Exchange]], Exchange]]:
+    """A way to ask wolkvox that counts each question in the ledger's quota, where there is a ledger yet."""
+    try:
+        ledger = open_ledger(config, config_file, purpose="check", tables="require")
+    except SyncdError:
+        yield lambda _kind, question: question()
+        return
+    rules = assembly.rules(config)
+
+    def ask(kind: str, question: Callable[[], Exchange]) -> Exchange:
+        now = time.time()
+        if ledger.busy_until(now, rules.concurrent_calls, SERVER_SECS) is not None:
+            raise _BusyError
+        day = quota_day(now, rules.zone).isoformat()
+        deadline = now + config.wolkvox.call_timeout_secs
+        intent = Intent(new_call_id(now), kind, None, day, rules.budget, None, now, deadline)
+        number, _ = ledger.intend(None, intent)
+        exchange = question()
+        state = CallState.ACCEPTED if exchange.status == 200 else CallState.REFUSED
+        ending = Ending(state, time.time(), exchange.status, kind, "A question of `syncd check`.", LeadState.PENDING)
+        ledger.finish(number, ending, resend_changed=False)
+        return exchange
+
+    try:
+        yield ask
+    finally:
+        ledger.close()
+
+
+def _campaign(config: Config, number: str, exchange: Exchange) -> Finding:
+    kinds = {str(row.get("type_campaign", "")) for row in _rows(exchange)}
+    wanted = {sync.campaign.type for sync in config.sync if sync.campaign.id == number}
+    subject = f"campaign {number}"
+    if not kinds:
+        return Finding("error", subject, "wolkvox knows no such campaign.", EXIT_CONFIG)
+    if wanted - kinds:
+        sentence = f"is of type {', '.join(sorted(kinds))} in wolkvox; sync.campaign.type must say so."
+        return Finding("error", subject, sentence, EXIT_CONFIG)
+    return Finding("ok", subject, "is there (this question cost one call).")
 
 
 def _trouble(exchange: Exchange) -> str | None:

@@ -236,7 +236,7 @@ class Daemon:
         if self._signals.stop.is_set():
             self._notifier.stopping(self._config.wolkvox.call_timeout_secs + 30)
         if self._loops is not None:
-            self._loops.stop()
+            self._loops.stop(self._notifier.alive)
         for connection in self._connections:
             connection.close()
         try:

@@ -30,6 +30,7 @@ from syncd.wolkvox import SERVER_SECS, Wolkvox
 LOOK_SECS = 60.0
 """The loop looks again after this long at the latest, whatever it waits for."""
 _CRM_PARK_SECS = 15.0
+_BUSY_SECS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,9 @@ class Delivery:
             return _wait(state, parked.sentence, now, parked.until)
         busy = self._ledger.busy_until(now, self._rules.concurrent_calls, SERVER_SECS)
         if busy is not None:
-            return _wait("waiting", "An unanswered call may still be at work in wolkvox.", now, busy)
+            # It may be a `syncd check` that ends in a second: look again soon.
+            soon = min(busy, now + _BUSY_SECS)
+            return _wait("waiting", "An unanswered call may still be at work in wolkvox.", now, soon)
         loads.sort(key=lambda load: load[2].oldest_at or now)
         shared = self._shared_situation(now)
         latest: DeliveryResult | None = None

@@ -56,12 +56,14 @@ class Loops:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Finish the turn that each loop is in, the call in flight included."""
+    def stop(self, meanwhile: Callable[[], None]) -> None:
+        """Finish the turn that each loop is in, the call in flight included; `meanwhile` is called every second."""
         self._stopping.set()
         self.wake.set()
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(1.0)
+                meanwhile()
 
     @property
     def troubles(self) -> list[str]:

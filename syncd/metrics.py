@@ -16,6 +16,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -50,6 +51,7 @@ class Metrics:
         clock: Clock,
     ) -> None:
         self._clock = clock
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
         self.registry = CollectorRegistry()
         self._captured = Counter(
             "syncd_leads_captured", "Leads captured from the CRM.", ["sync"], registry=self.registry

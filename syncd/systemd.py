@@ -22,6 +22,7 @@ class Notifier:
         self.watchdog_secs = int(usec) / 1e6 if usec.isdigit() and ours and self._address else None
         """How often systemd wants to hear from us at the least, in seconds; None where it does not care."""
         self._status = ""
+        self._last_alive = float("-inf")
 
     def ready(self, status: str) -> None:
         """Started, or reloaded: at work from now on."""
@@ -42,8 +43,10 @@ class Notifier:
         self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(wait_secs * 1e6)}\nSTATUS=Finishing the call in flight.")
 
     def alive(self) -> None:
-        """The loops do their work."""
-        if self.watchdog_secs is not None:
+        """The loops do their work; may be called as often as it is true, and is sent as often as systemd needs."""
+        now = time.monotonic()
+        if self.watchdog_secs is not None and now - self._last_alive >= self.watchdog_secs / 4:
+            self._last_alive = now
             self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:

@@ -157,8 +157,11 @@ def known_persons(connection: Connection, sync_id: int, persons: Sequence[bytes]
     return known
 
 
-def intend(connection: Connection, home: Home, term: int, intent: Intent, seq: int, sync_id: int | None) -> int:
+def intend(connection: Connection, home: Home, term: int | None, intent: Intent, seq: int, sync_id: int | None) -> int:
     """Write the intent of a call, in the caller's transaction; only after its commit may a byte leave.
+
+    Args:
+        term: the sender's; None for a call that only reads, which anybody may make.
 
     Returns:
         The call's number.
@@ -167,7 +170,8 @@ def intend(connection: Connection, home: Home, term: int, intent: Intent, seq: i
         SenderDeposed: another process has the lease.
         QuotaSpent: the day's budget is used up.
     """
-    check_term(connection, home, term)
+    if term is not None:
+        check_term(connection, home, term)
     if sync_id is not None:
         lock_sync(connection, home, sync_id)
     used = calls_started(connection, intent.quota_day)
@@ -181,7 +185,7 @@ def intend(connection: Connection, home: Home, term: int, intent: Intent, seq: i
             sync_id=sync_id,
             campaign_id=intent.campaign_id,
             state=CallState.INTENDED.value,
-            term=term,
+            term=term or 0,
             quota_day=intent.quota_day,
             leads=len(intent.lead_ids),
             body_hash=intent.body_hash,
