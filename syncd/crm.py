@@ -43,6 +43,8 @@ class CrmConnection:
         self._purpose = purpose
         self._timeout_secs = statement_timeout_secs
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self.lost = False
+        """Whether the last failure was that the server had gone meanwhile, so that asking again may help at once."""
 
     @contextmanager
     def cursor(self, about: str) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
@@ -61,6 +63,7 @@ class CrmConnection:
             with self._connection.cursor() as cursor:
                 yield cursor
         except psycopg.Error as error:
+            self.lost = self._connection is not None and self._connection.broken
             if isinstance(error, psycopg.OperationalError) or self._connection is None:
                 self.close()
             raise explain(error, about, self._timeout_secs) from None
@@ -284,6 +287,14 @@ class RowReader:
         Raises:
             CrmUnavailable, CrmFault: as `CrmConnection.cursor`.
         """
+        try:
+            return self._read(keys)
+        except CrmUnavailable:
+            if not self._connection.lost:
+                raise
+            return self._read(keys)  # the server was started anew since the last batch
+
+    def _read(self, keys: Sequence[str]) -> list[tuple[Any, ...]]:
         if self._query is None:
             self._query = self._compose()
         try:

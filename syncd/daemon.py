@@ -7,10 +7,12 @@ whole (`Delivery.standing`, `Intake.trouble`, the beats).
 
 from __future__ import annotations
 
+import os
+import select
 import signal
-import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,12 +43,16 @@ _STUCK_SECS = 120.0
 
 
 class Signals:
-    """SIGTERM, SIGINT and SIGHUP as flags; handlers set them and do nothing else."""
+    """SIGTERM, SIGINT and SIGHUP as flags, and a pipe that ends a wait.
+
+    Not as `threading.Event`: its lock is not re-entrant, and a handler that sets one while the same thread begins to
+    wait for it would wait for itself.
+    """
 
     def __init__(self) -> None:
-        self.stop = threading.Event()
-        self.reload = threading.Event()
-        self.either = threading.Event()
+        self.stop = False
+        self.reload = False
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def install(self) -> None:
         """Catch the signals; only the main thread may."""
@@ -54,13 +60,28 @@ class Signals:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to heed."""
+        return self.stop or self.reload
+
+    def wait(self, secs: float) -> bool:
+        """Wait for a signal, so long at most; whether there is something to heed."""
+        if not self.pending and select.select([self._woken], [], [], secs)[0]:
+            os.read(self._woken, 4096)
+        return self.pending
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop.set()
-        self.either.set()
+        self.stop = True
+        self._ring()
 
     def _reload(self, number: int, frame: FrameType | None) -> None:
-        self.reload.set()
-        self.either.set()
+        self.reload = True
+        self._ring()
+
+    def _ring(self) -> None:
+        with suppress(BlockingIOError):  # it is full: there is enough to read
+            os.write(self._wake, b"!")
 
 
 class Daemon:
@@ -104,7 +125,7 @@ class Daemon:
         try:
             self._log.info("daemon.started", version=__version__, ledger=ledger.home.where)
             while not self._stand_by(lease):
-                if (following := self._next()) is not None or self._signals.stop.is_set():
+                if (following := self._next()) is not None or self._signals.stop:
                     return following
             self._recover(ledger, lease)
             self._loops = self._build_loops(ledger, client, metrics)
@@ -129,15 +150,15 @@ class Daemon:
                     said = True
                     self._notifier.ready(str(error))  # else systemd would end the wait as a start that failed
                 self._notifier.alive()
-                if self._signals.either.wait(_RETRY_SECS):
+                if self._signals.wait(_RETRY_SECS):
                     following = self._next()
-                    if following is not None or self._signals.stop.is_set():
+                    if following is not None or self._signals.stop:
                         return following
 
     def _stand_by(self, lease: Lease) -> bool:
         """Wait until this process may send; False where a signal came first."""
         said = False
-        while not self._signals.either.is_set():
+        while not self._signals.pending:
             try:
                 if lease.acquire():
                     return True
@@ -150,7 +171,7 @@ class Daemon:
             except LedgerUnavailable as error:
                 self._log.error("ledger.unavailable", reason=str(error), loop="lease")
             self._notifier.alive()
-            self._signals.either.wait(_STANDBY_SECS)
+            self._signals.wait(_STANDBY_SECS)
         return False
 
     def _recover(self, ledger: Ledger, lease: Lease) -> None:
@@ -194,10 +215,10 @@ class Daemon:
         """Keep the lease and the watchdog until a signal, or until a loop fails."""
         renewed = time.monotonic()
         while True:
-            self._signals.either.wait(_TICK_SECS)
+            self._signals.wait(_TICK_SECS)
             if loops.failure is not None:
                 raise loops.failure
-            if self._signals.either.is_set() and ((following := self._next()) or self._signals.stop.is_set()):
+            if self._signals.pending and ((following := self._next()) or self._signals.stop):
                 return following
             if time.monotonic() - renewed >= RENEW_SECS:
                 renewed = time.monotonic()
@@ -215,10 +236,9 @@ class Daemon:
 
     def _next(self) -> Config | None:
         """What a signal asks for: the configuration to go on with, or None to go on (or to end) as it is."""
-        self._signals.either.clear()
-        if self._signals.stop.is_set():
+        if self._signals.stop:
             return None
-        self._signals.reload.clear()
+        self._signals.reload = False
         self._notifier.reloading()
         try:
             config = load(self._config_file)
@@ -233,7 +253,7 @@ class Daemon:
         return config
 
     def _end(self, lease: Lease, web: WebServer | None) -> None:
-        if self._signals.stop.is_set():
+        if self._signals.stop:
             self._notifier.stopping(self._config.wolkvox.call_timeout_secs + 30)
         if self._loops is not None:
             self._loops.stop(self._notifier.alive)
@@ -301,7 +321,7 @@ def run(config_file: Path, clock: Clock = time.time) -> int:
     signals, notifier = Signals(), Notifier()
     signals.install()
     following: Config | None = config
-    while following is not None and not signals.stop.is_set():
+    while following is not None and not signals.stop:
         config = following
         configure(config.log.format, config.log.level)
         try:
@@ -316,4 +336,4 @@ def run(config_file: Path, clock: Clock = time.time) -> int:
             structlog.get_logger().critical("daemon.failed", reason=type(error).__name__, where=where[-12:])
             return EXIT_FAILED
     structlog.get_logger().info("daemon.stopped")
-    return EXIT_OK if signals.stop.is_set() else EXIT_FAILED
+    return EXIT_OK if signals.stop else EXIT_FAILED

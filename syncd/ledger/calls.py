@@ -170,8 +170,7 @@ def intend(connection: Connection, home: Home, term: int | None, intent: Intent,
         SenderDeposed: another process has the lease.
         QuotaSpent: the day's budget is used up.
     """
-    if term is not None:
-        check_term(connection, home, term)
+    check_term(connection, home, term)
     if sync_id is not None:
         lock_sync(connection, home, sync_id)
     used = calls_started(connection, intent.quota_day)
@@ -222,8 +221,11 @@ def _take_aboard(connection: Connection, home: Home, intent: Intent, number: int
     shift_tally(connection, sync_id, {"pending": -moved, "sending": moved})
 
 
-def check_term(connection: Connection, home: Home, term: int) -> None:
+def check_term(connection: Connection, home: Home, term: int | None) -> None:
     """Refuse to go on where another sender has taken over.
+
+    Args:
+        term: the sender's; None for one who only counts a call, in turn with the sender.
 
     Raises:
         SenderDeposed: the lease's term is not `term`.
@@ -232,7 +234,8 @@ def check_term(connection: Connection, home: Home, term: int) -> None:
     if not home.is_sqlite:
         # Nobody may take over between this and the commit, nor another thread count the day's calls meanwhile.
         statement = statement.with_for_update()
-    if connection.scalar(statement) != term:
+    found = connection.scalar(statement)
+    if term is not None and found != term:
         raise SenderDeposed("Another syncd has become the sender of this ledger; this one sends nothing more.")
 
 

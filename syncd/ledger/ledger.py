@@ -138,8 +138,7 @@ class Ledger:
             QuotaSpent: the day's budget is used up.
         """
         with self.home.write() as connection:
-            if term is not None:  # first: every writer locks the lease before a sync
-                calls.check_term(connection, self.home, term)
+            calls.check_term(connection, self.home, term)  # first: every writer locks the lease before a sync
             settled: dict[str, int] = {}
             if settlements and sync_id is not None:
                 settled = calls.settle_unsent(connection, self.home, sync_id, seq, settlements, intent.started_at)

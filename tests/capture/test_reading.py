@@ -102,13 +102,32 @@ def test_a_table_replaced_by_one_with_another_type_of_key_is_read_after_one_fail
     assert reading.read(["x"]) == [("x", "")]
 
 
-def test_a_lost_connection_is_said_and_made_anew(crm: psycopg.Connection, reader: Reader) -> None:
+def test_a_connection_that_was_lost_meanwhile_is_made_anew_at_once(crm: psycopg.Connection, reader: Reader) -> None:
     leads = Leads()
     leads.create(crm)
     leads.add(crm, 1)
     reading = reader(leads, "note")
     assert reading.read(["1"]) == [("1", "")]
     crm.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncd delivery'")
-    with pytest.raises(CrmUnavailable, match='sync "leads"'):
-        reading.read(["1"])
     assert reading.read(["1"]) == [("1", "")]
+
+
+def test_a_query_that_takes_too_long_is_not_asked_again(
+    crm: psycopg.Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm.execute("CREATE TABLE leads (id bigint, note text)")
+    crm.execute("INSERT INTO leads VALUES (1, '')")
+    connection = CrmConnection(database, None, "delivery", 1)
+    slow = RowReader(connection, ("public", "leads"), "id", ("note",), "pg_sleep(30) IS NOT NULL", 'sync "leads"')
+    connects: list[CrmConnection] = []
+    connect = CrmConnection._connect
+
+    def counting(self: CrmConnection) -> psycopg.Connection[tuple[Any, ...]]:
+        connects.append(self)
+        return connect(self)
+
+    monkeypatch.setattr(CrmConnection, "_connect", counting)
+    with pytest.raises(CrmUnavailable, match='gave up a query of sync "leads" after 1 seconds'):
+        slow.read(["1"])
+    connection.close()
+    assert len(connects) == 1

@@ -185,6 +185,22 @@ def test_a_reload_of_a_bad_file_changes_nothing_and_is_logged(site: Site, start:
     assert daemon.end() == 0
 
 
+def test_a_storm_of_signals_neither_hangs_nor_ends_it(site: Site, start: Start) -> None:
+    daemon = start(site)
+    daemon.wait_for("intake.looked")
+    site.config.write_text("[crm")
+    for _ in range(20):
+        refused = len(daemon.events("daemon.reload_refused"))
+        for _ in range(50):
+            daemon.send(signal.SIGHUP)
+        eventually(
+            lambda refused=refused: len(daemon.events("daemon.reload_refused")) > refused,  # type: ignore[misc]
+            "it heeds them",
+        )
+    arrived(site, site.insert(1))
+    assert daemon.end() == 0
+
+
 def test_a_reload_in_the_middle_of_a_call_settles_it_first(site: Site, start: Start, simulator: Simulator) -> None:
     simulator.script(Fault("hang", api="add_record", stored=True))
     ids = site.insert(3)

@@ -10,18 +10,20 @@ import pytest
 from tests.delivery.stage import Stage
 from tests.support.ledgers import assert_conserved
 from tests.support.ledgers import home_url as home_url
+from tests.support.ledgers import made_once as made_once
+from tests.support.ledgers import shared_database as shared_database
 
 Start = Callable[..., Stage]
 
 
 @pytest.fixture
-def start(home_url: str, database: str) -> Iterator[Start]:
+def start(home_url: str, shared_database: str) -> Iterator[Start]:
     """Set a stage with what the test wants to be different; at the end the ledger is counted again."""
     with ExitStack() as stack:
         stages: list[Stage] = []
 
         def starter(**options: object) -> Stage:
-            stage = stack.enter_context(Stage(home_url, database, **options))  # type: ignore[arg-type]  # the tests' own
+            stage = stack.enter_context(Stage(home_url, shared_database, **options))  # type: ignore[arg-type]  # the tests' own
             stages.append(stage)
             return stage
 

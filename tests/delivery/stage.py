@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from syncd.batch import Lane
 from syncd.crm import CrmConnection, RowReader
-from syncd.delivery import Delivery, DeliveryResult, Rules
+from syncd.delivery import LOOK_SECS, Delivery, DeliveryResult, Rules
 from syncd.fieldmap import FieldRule, compile_map
 from syncd.ledger import Lease, Ledger
 from syncd.ledger.schema import call
@@ -202,14 +202,19 @@ class Stage:
     def turn(self) -> DeliveryResult:
         return self.delivery.run_once()
 
-    def run(self, secs: float, turns: int = 5000) -> list[DeliveryResult]:
-        """Turn after turn for so long, as the loop would; what each that made a call did."""
+    def run(self, secs: float, *, turns: int = 5000, look_secs: float = LOOK_SECS) -> list[DeliveryResult]:
+        """Turn after turn for so long, as the loop would; what each that made a call did.
+
+        Args:
+            look_secs: how long a turn that has nothing to wait for sleeps; the real loop looks each minute.
+        """
         until, made = self.clock.now + secs, []
         for _ in range(turns):
             result = self.turn()
             if result.call is not None:
                 made.append(result)
-            self.clock.now = max(self.clock.now + 0.001, min(result.next_at, until))
+            wait = result.next_at - self.clock.now
+            self.clock.now = min(until, self.clock.now + (look_secs if wait >= LOOK_SECS else max(wait, 0.001)))
             if self.clock.now >= until:
                 return made
         raise AssertionError(f"{turns} turns were not enough")

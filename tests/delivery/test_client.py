@@ -79,6 +79,16 @@ def test_questions_are_asked_as_wolkvox_wants_them() -> None:
         assert simulator.state.calls() == {"token_info": 1, "campaigns": 1}
 
 
+def test_a_question_too_is_asked_once_whatever_happens() -> None:
+    def behave(peer: Peer) -> None:
+        peer.read_request()
+        peer.reset()
+
+    with raw_server(behave) as server:
+        assert client(server.url).token_info().status is None
+        assert server.connections == 1
+
+
 def test_no_connection_is_used_twice() -> None:
     with raw_server(answering(response(GOOD, "201 Created", "Connection: keep-alive"))) as server:
         for _ in range(3):

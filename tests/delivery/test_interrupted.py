@@ -124,8 +124,8 @@ def test_a_ledger_that_breaks_before_the_intent_posts_nothing(stage: Stage) -> N
     assert stage.states() == {key: "delivered"}
 
 
-def test_a_backend_that_is_killed_while_it_writes_the_outcome_costs_nothing(database: str) -> None:
-    with Stage(database, database) as stage:
+def test_a_backend_that_is_killed_while_it_writes_the_outcome_costs_nothing(shared_database: str) -> None:
+    with Stage(shared_database, shared_database) as stage:
         (key,) = stage.add("ana")
         waits = "SELECT pid FROM pg_stat_activity WHERE application_name = 'syncd test' AND wait_event_type = 'Lock'"
         ready, failures = threading.Event(), []
@@ -136,7 +136,7 @@ def test_a_backend_that_is_killed_while_it_writes_the_outcome_costs_nothing(data
             except LedgerUnavailable as error:
                 failures.append(error)
 
-        blocker = psycopg.connect(database)
+        blocker = psycopg.connect(shared_database)
 
         def block() -> None:
             blocker.execute("SELECT 1 FROM syncd.sync FOR UPDATE")
@@ -146,7 +146,7 @@ def test_a_backend_that_is_killed_while_it_writes_the_outcome_costs_nothing(data
         thread = threading.Thread(target=turn)
         thread.start()
         assert ready.wait(30)
-        with psycopg.connect(database, autocommit=True) as watcher:
+        with psycopg.connect(shared_database, autocommit=True) as watcher:
             while not (found := watcher.execute(waits).fetchall()):
                 assert thread.is_alive()
             watcher.execute("SELECT pg_terminate_backend(%s, 5000)", found[0])
@@ -160,8 +160,8 @@ def test_a_backend_that_is_killed_while_it_writes_the_outcome_costs_nothing(data
         assert stage.posts() == 1
 
 
-def test_a_sender_deposed_during_its_call_tells_the_truth_of_it_all_the_same(database: str) -> None:
-    with Stage(database, database) as stage:
+def test_a_sender_deposed_during_its_call_tells_the_truth_of_it_all_the_same(shared_database: str) -> None:
+    with Stage(shared_database, shared_database) as stage:
         (key,) = stage.add("ana")
 
         def depose() -> None:

@@ -192,8 +192,30 @@ def test_nobody_is_twice_in_a_batch(start: Start) -> None:
     stage = start(dedupe_hours=24)
     first, second = stage.add("ana", "ana-bis", mobile="90000000001")
     stage.turn()
+    assert stage.states() == {first: "delivered", second: "pending"}
+    stage.run(1000)
     assert stage.states() == {first: "delivered", second: "duplicate"}
     assert stage.accepted() == {"ana": 1}
+
+
+def test_whoever_waited_for_a_twin_that_was_refused_is_called_instead(start: Start) -> None:
+    stage = start(dedupe_hours=24, sim=Settings(campaigns={"12345": "predictive"}, keep_bodies=9))
+    first, second = stage.add("a,b", "ana", mobile="90000000001")
+    third, fourth = stage.add("beto", "beto-bis", mobile="90000000002")
+    stage.run(1000)
+    states = stage.states()
+    assert (states[first], states[second]) == ("rejected", "delivered")
+    assert (states[third], states[fourth]) == ("delivered", "duplicate")
+
+
+@pytest.mark.parametrize("kind", ["maintenance", "cut-after"])
+def test_twins_are_never_both_called_whatever_becomes_of_the_first(start: Start, kind: str) -> None:
+    stage = start(dedupe_hours=24)
+    stage.simulator.script(Fault(kind, api="add_record"))
+    stage.add("ana", "ana-bis", mobile="90000000001")
+    stage.run(3000)
+    assert sum(stage.accepted().values()) == 1
+    assert set(stage.states().values()) == {"duplicate", "held" if kind == "cut-after" else "delivered"}
 
 
 def test_nobody_is_called_again_within_the_hours_of_dedupe(start: Start) -> None:

@@ -9,6 +9,8 @@ import pytest
 from syncd.ledger import Ledger
 from tests.support.ledgers import Scene, assert_conserved, opened
 from tests.support.ledgers import home_url as home_url
+from tests.support.ledgers import made_once as made_once
+from tests.support.ledgers import shared_database as shared_database
 
 
 @pytest.fixture

@@ -142,6 +142,24 @@ def test_threads_that_intend_at_once_stay_within_the_budget(scene: Scene) -> Non
     assert (len(done), len(spent), scene.ledger.calls_started(DAY)) == (5, 7, 5)
 
 
+def test_whoever_only_asks_needs_no_lease_and_counts_in_turn_with_the_sender(scene: Scene) -> None:
+    intents = [scene.intent(kind="token_info", budget=5) for _ in range(12)]
+    gate, done, spent = threading.Barrier(len(intents)), [], []
+
+    def intend(number: int) -> None:
+        gate.wait()
+        try:
+            done.append(scene.ledger.intend(scene.term if number % 2 else None, intents[number]))
+        except QuotaSpent:
+            spent.append(number)
+
+    _together([lambda number=number: intend(number) for number in range(len(intents))])  # type: ignore[misc]  # lambda
+    assert (len(done), len(spent), scene.ledger.calls_started(DAY)) == (5, 7, 5)
+    scene.lease.release()
+    with pytest.raises(QuotaSpent):
+        scene.ledger.intend(None, scene.intent(kind="token_info", budget=5))
+
+
 def test_a_deposed_sender_writes_no_intent(scene: Scene) -> None:
     scene.capture("a")
     with pytest.raises(SenderDeposed):
@@ -171,10 +189,10 @@ def test_no_two_calls_have_one_id(scene: Scene) -> None:
     assert scene.states()["b"] == "pending"
 
 
-def test_an_intent_of_ten_thousand_is_one_transaction(scene: Scene) -> None:
-    keys = [str(number) for number in range(10_000)]
+def test_an_intent_of_thousands_is_one_transaction(scene: Scene) -> None:
+    keys = [str(number) for number in range(4_000)]
     scene.capture(*keys)
-    claim = scene.claim(10_000)
+    claim = scene.claim(4_000)
     ids = [lead.id for lead in claim.leads]
     hashes = {lead_id: lead_id.to_bytes(16, "big") for lead_id in ids}
     number, _ = scene.ledger.intend(
@@ -183,8 +201,8 @@ def test_an_intent_of_ten_thousand_is_one_transaction(scene: Scene) -> None:
         sync_id=scene.sync_id,
         seq=claim.seq,
     )
-    assert scene.accept(number)["delivered"] == 10_000
-    assert scene.ledger.tally() == {(scene.sync_id, "delivered"): 10_000}
+    assert scene.accept(number)["delivered"] == 4_000
+    assert scene.ledger.tally() == {(scene.sync_id, "delivered"): 4_000}
     assert rows(scene.ledger)["77"]["fingerprint"] == hashes[scene.id_of("77")]
 
 

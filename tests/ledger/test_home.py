@@ -149,14 +149,14 @@ def test_a_full_disk_says_so_and_leaves_nothing_half_done(tmp_path: Path) -> Non
         scene.lease.close()
 
 
-def test_a_backend_that_dies_within_a_transaction_is_told_and_the_next_works(database: str) -> None:
-    with opened(database) as ledger:
+def test_a_backend_that_dies_within_a_transaction_is_told_and_the_next_works(shared_database: str) -> None:
+    with opened(shared_database) as ledger:
         scene = Scene(ledger)
 
         def half() -> None:
             with ledger.home.write() as connection:
                 pid = connection.scalar(text("SELECT pg_backend_pid()"))
-                with psycopg.connect(database, autocommit=True) as other:
+                with psycopg.connect(shared_database, autocommit=True) as other:
                     other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
                 connection.execute(text("UPDATE syncd.sync SET watermark = 'never'"))
 

@@ -172,8 +172,8 @@ def test_each_takeover_raises_the_term(home_url: str) -> None:
         assert terms == [1, 2, 3]
 
 
-def test_a_sender_on_another_host_is_believed_until_its_lease_expires(database: str) -> None:
-    with opened(database) as ledger:
+def test_a_sender_on_another_host_is_believed_until_its_lease_expires(shared_database: str) -> None:
+    with opened(shared_database) as ledger:
         far, near = mine(ledger, ELSEWHERE), mine(ledger)
         assert far.acquire()
         assert not near.acquire()
@@ -185,9 +185,9 @@ def test_a_sender_on_another_host_is_believed_until_its_lease_expires(database: 
         assert far.term is None
 
 
-def test_a_lease_lives_by_the_databases_clock(database: str) -> None:
+def test_a_lease_lives_by_the_databases_clock(shared_database: str) -> None:
     """Its own process has a clock of 2026; whatever that says, the lease lasts as long as Postgres says."""
-    with opened(database) as ledger:
+    with opened(shared_database) as ledger:
         lease = mine(ledger, ELSEWHERE)
         assert lease.acquire()
         for moment in ("acquired", "renewed"):
@@ -204,37 +204,37 @@ def test_a_lease_lives_by_the_databases_clock(database: str) -> None:
 @pytest.mark.parametrize(
     ("what", "place"), [("another boot", 1), ("another host", 0), ("another process id of ours", 2)]
 )
-def test_only_a_process_of_this_host_can_be_seen_to_be_dead(database: str, what: str, place: int) -> None:
+def test_only_a_process_of_this_host_can_be_seen_to_be_dead(shared_database: str, what: str, place: int) -> None:
     words = this_process().split(" ")
     words[place] = str(2**22 + 1) if place == 2 else "elsewhere"  # beyond the highest process id there can be
-    with opened(database) as ledger:
+    with opened(shared_database) as ledger:
         assert mine(ledger, " ".join(words)).acquire()
         assert mine(ledger).acquire() is (place == 2)
 
 
-def test_a_process_id_that_was_used_again_is_another_process(database: str) -> None:
+def test_a_process_id_that_was_used_again_is_another_process(shared_database: str) -> None:
     words = this_process().split(" ")
-    with opened(database) as ledger:
+    with opened(shared_database) as ledger:
         assert mine(ledger, " ".join([*words[:-1], "1"])).acquire()
         assert mine(ledger).acquire()
 
 
-def test_the_same_process_is_not_dead(database: str) -> None:
-    with opened(database) as ledger:
+def test_the_same_process_is_not_dead(shared_database: str) -> None:
+    with opened(shared_database) as ledger:
         assert mine(ledger).acquire()
         assert not mine(ledger).acquire()
 
 
-def test_a_process_that_may_not_be_looked_at_is_alive(database: str) -> None:
+def test_a_process_that_may_not_be_looked_at_is_alive(shared_database: str) -> None:
     """Process 1 is another's; whoever may not see when it began must not take it for dead."""
     words = this_process().split(" ")
-    with opened(database) as ledger:
+    with opened(shared_database) as ledger:
         assert mine(ledger, " ".join([*words[:2], "1", "?"])).acquire()
         assert not mine(ledger).acquire()
 
 
-def test_a_deposed_sender_writes_no_intent_and_gives_up_no_call(database: str) -> None:
-    with opened(database) as ledger:
+def test_a_deposed_sender_writes_no_intent_and_gives_up_no_call(shared_database: str) -> None:
+    with opened(shared_database) as ledger:
         scene = Scene(ledger)
         scene.capture("a", "b")
         number = scene.intend("a")
@@ -252,8 +252,8 @@ def test_a_deposed_sender_writes_no_intent_and_gives_up_no_call(database: str) -
         assert scene.states() == {"a": "delivered", "b": "pending"}
 
 
-def test_a_sender_that_was_frozen_and_thawed_finds_that_it_was_deposed(database: str) -> None:
-    with opened(database) as ledger, holder(database) as other:
+def test_a_sender_that_was_frozen_and_thawed_finds_that_it_was_deposed(shared_database: str) -> None:
+    with opened(shared_database) as ledger, holder(shared_database) as other:
         assert other.say("acquire") == "True 1"
         other.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, other.process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -277,8 +277,8 @@ def test_a_frozen_sender_keeps_a_sqlite_ledger(tmp_path: Path) -> None:
         assert other.say("renew") == "True 1"
 
 
-def test_nobody_takes_over_between_the_check_of_the_term_and_the_commit(database: str) -> None:
-    with opened(database) as ledger, opened(database, prepare=False) as second:
+def test_nobody_takes_over_between_the_check_of_the_term_and_the_commit(shared_database: str) -> None:
+    with opened(shared_database) as ledger, opened(shared_database, prepare=False) as second:
         scene = Scene(ledger)
         scene.capture("a")
         expire(ledger)  # the lease is free, and its holder does not know it yet

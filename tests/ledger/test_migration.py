@@ -22,6 +22,14 @@ from tests.support.ledgers import opened
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where there is nothing at all yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return str(request.getfixturevalue("database"))
+
+
 def ddl(connection: Connection, *, sqlite: bool) -> list[tuple[str, ...]]:
     """Every column, constraint and index of the ledger's tables, as the database itself writes them."""
     if sqlite:
@@ -62,8 +70,8 @@ def _normal(sql: str) -> str:
     return " ".join(head.split()) + "; ".join(lines)
 
 
-def test_the_migrations_give_exactly_the_schema_of_the_metadata(home_url: str, tmp_path: Path) -> None:
-    with opened(home_url) as ledger:
+def test_the_migrations_give_exactly_the_schema_of_the_metadata(empty_url: str, tmp_path: Path) -> None:
+    with opened(empty_url) as ledger:
         home = ledger.home
         with home.read() as connection:
             migrated = ddl(connection, sqlite=home.is_sqlite)
@@ -82,14 +90,14 @@ def test_the_migrations_give_exactly_the_schema_of_the_metadata(home_url: str, t
     assert len(migrated) > 10
 
 
-def test_every_rule_of_the_metadata_has_a_name_in_the_database(home_url: str) -> None:
+def test_every_rule_of_the_metadata_has_a_name_in_the_database(empty_url: str) -> None:
     named = {
         str(rule.name)
         for table in metadata.tables.values()
         for rule in (*(c for c in table.constraints if isinstance(c, CheckConstraint)), *table.indexes)
         if isinstance(rule, CheckConstraint | Index)
     }
-    with opened(home_url) as ledger, ledger.home.read() as connection:
+    with opened(empty_url) as ledger, ledger.home.read() as connection:
         inspector = inspect(connection)
         schema = None if ledger.home.is_sqlite else SCHEMA
         found = {
@@ -103,16 +111,16 @@ def test_every_rule_of_the_metadata_has_a_name_in_the_database(home_url: str) ->
     assert named <= found
 
 
-def test_migrating_twice_is_migrating_once(home_url: str) -> None:
-    with opened(home_url) as ledger:
+def test_migrating_twice_is_migrating_once(empty_url: str) -> None:
+    with opened(empty_url) as ledger:
         assert migration.migrate(ledger.home) == (REVISION, REVISION)
         migration.require_current(ledger.home)
         migration.require_existing(ledger.home)
         assert migration.revision_of(ledger.home) == REVISION
 
 
-def test_an_empty_database_has_no_version_and_is_not_made_by_asking(home_url: str) -> None:
-    with opened(home_url, prepare=False) as ledger:
+def test_an_empty_database_has_no_version_and_is_not_made_by_asking(empty_url: str) -> None:
+    with opened(empty_url, prepare=False) as ledger:
         assert migration.revision_of(ledger.home) is None
         with pytest.raises(LedgerSchemaError, match=r"There is no ledger|is empty"):
             migration.require_existing(ledger.home)
@@ -120,8 +128,8 @@ def test_an_empty_database_has_no_version_and_is_not_made_by_asking(home_url: st
 
 
 @pytest.mark.parametrize(("version", "sentence"), [("0000", "this syncd needs"), ("9999", "newer than this syncd")])
-def test_a_ledger_of_another_version_is_refused_in_a_sentence(home_url: str, version: str, sentence: str) -> None:
-    with opened(home_url) as ledger:
+def test_a_ledger_of_another_version_is_refused_in_a_sentence(empty_url: str, version: str, sentence: str) -> None:
+    with opened(empty_url) as ledger:
         place = "alembic_version" if ledger.home.is_sqlite else "syncd.alembic_version"
         with ledger.home.write() as connection:
             connection.execute(text(f"UPDATE {place} SET version_num = '{version}'"))
@@ -185,10 +193,10 @@ home.close()
 """
 
 
-def test_processes_that_migrate_an_empty_ledger_at_once_make_it_once(home_url: str) -> None:
+def test_processes_that_migrate_an_empty_ledger_at_once_make_it_once(empty_url: str) -> None:
     started = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", MIGRATE, home_url],
+            [sys.executable, "-W", "error", "-c", MIGRATE, empty_url],
             cwd=ROOT,
             env=dict(os.environ),
             stdin=subprocess.PIPE,

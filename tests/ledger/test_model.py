@@ -265,8 +265,8 @@ def test_the_ledger_does_what_its_model_does(ledger: Ledger) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples(30),
-            stateful_step_count=25,
+            max_examples=examples(15),
+            stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,

@@ -51,9 +51,7 @@ class Client:
             connection.request(method, path, data, sent)
             return read(connection)
 
-    def add(
-        self, records: object, kind: str = "predictive", campaign: str = "12345", status: str = "start"
-    ) -> Answer:
+    def add(self, records: object, kind: str = "predictive", campaign: str = "12345", status: str = "start") -> Answer:
         return self.call("POST", add_path(kind, campaign, status), records)
 
     def get(self, page: str, api: str, **query: str) -> Answer:

@@ -58,9 +58,7 @@ def test_a_mixed_batch_goes_as_the_switch_says(start: Start, mixed: str, status:
     assert [each["customer_id"] for each in client.simulator.state.records("12345")] == list(held)
 
 
-@pytest.mark.parametrize(
-    ("duplicates", "names"), [("append", ["1", "2", "3"]), ("replace", ["3"]), ("ignore", ["1"])]
-)
+@pytest.mark.parametrize(("duplicates", "names"), [("append", ["1", "2", "3"]), ("replace", ["3"]), ("ignore", ["1"])])
 def test_a_customer_id_again_goes_as_the_switch_says(start: Start, duplicates: str, names: list[str]) -> None:
     client = start(duplicates=duplicates)
     client.add([{"customer_id": "a", "opt1": "1"}])

@@ -52,9 +52,7 @@ def test_every_fault_stores_exactly_when_it_says_so(start: Start, kind: str, *, 
     assert client.simulator.state.peak_simultaneous() == 1
 
 
-@pytest.mark.parametrize(
-    "kind", ["cut-headers", "cut-body", "cut-before", "cut-after", "cut-reply", "cut-then-store"]
-)
+@pytest.mark.parametrize("kind", ["cut-headers", "cut-body", "cut-before", "cut-after", "cut-reply", "cut-then-store"])
 @pytest.mark.parametrize("reset", [True, False])
 def test_a_cut_gives_the_client_no_reply(start: Start, kind: str, *, reset: bool) -> None:
     client = start()
@@ -140,9 +138,7 @@ def test_expect_continue_is_answered_unless_a_fault_ignores_it(
     client = start(faults=faults)
     head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
     with socket.create_connection(("127.0.0.1", client.simulator.port), timeout=10) as raw:
-        raw.sendall(
-            f"POST {add_path()} HTTP/1.1\r\n{head}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode()
-        )
+        raw.sendall(f"POST {add_path()} HTTP/1.1\r\n{head}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
         if greeted:
             assert raw.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         raw.sendall(b"[]")

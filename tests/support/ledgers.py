@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import select
 
+from syncd.embedded import EmbeddedPostgres
 from syncd.ledger import Captured, Claim, Ending, Intent, Lease, Ledger, migration
 from syncd.ledger.hashes import Hasher
 from syncd.ledger.home import Home
-from syncd.ledger.schema import lead
+from syncd.ledger.schema import lead, metadata
 from syncd.model import Change, RecordError, Rejection, Settlement
 from syncd.states import CallState, LeadState
 
@@ -24,12 +28,43 @@ DAY = "2026-09-21"
 REASON = Rejection("tel1", "phone", "The number is too short.")
 
 
+@pytest.fixture(scope="session")
+def made_once(
+    postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, str]]:
+    """A SQLite ledger to copy and a Postgres database to empty, each migrated once a worker: that is most of the time
+    of a test. `test_migration` has databases of its own."""
+    path, name = tmp_path_factory.mktemp("ledger") / "ledger.db", f"ledgers_{uuid.uuid4().hex}"
+    postgres_server.create_database(name)
+    for url in (f"sqlite:///{path}", postgres_server.url(name)):
+        with opened(url):
+            pass
+    yield path, name
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def shared_database(made_once: tuple[Path, str], postgres_server: EmbeddedPostgres) -> str:
+    """A Postgres database with an empty ledger, and nothing else."""
+    name = made_once[1]
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
+    url = postgres_server.url(name)
+    tables = ", ".join(f'"{table.schema}"."{table.name}"' for table in metadata.tables.values())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+        connection.execute("DROP TABLE IF EXISTS public.leads, public.elsewhere")
+    return url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def home_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty ledger may be made: once in each home."""
+    """Where an empty ledger is: once in each home."""
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("made_once")[0], tmp_path / "ledger.db")
         return f"sqlite:///{tmp_path / 'ledger.db'}"
-    return str(request.getfixturevalue("database"))
+    return str(request.getfixturevalue("shared_database"))
 
 
 @contextmanager
