@@ -22,7 +22,7 @@ from syncd.ledger import Claim, Ending, Intent, Ledger
 from syncd.ledger.ledger import Waiting
 from syncd.model import Clock, Exchange, Instant, Quota, RecordError
 from syncd.pacing import Decision, OpenHours, Situation, Step, decide, quota_day, quota_resets_at
-from syncd.parking import SENDER, Parks, campaign_key, sync_key
+from syncd.parking import SENDER, SLOWEST_SECS, Parks, campaign_key, sync_key
 from syncd.replies import Outcome, Scope, Verdict, judge
 from syncd.states import CallState, LeadState
 from syncd.wolkvox import SERVER_SECS, Wolkvox
@@ -31,6 +31,8 @@ LOOK_SECS = 60.0
 """The loop looks again after this long at the latest, whatever it waits for."""
 _CRM_PARK_SECS = 15.0
 _BUSY_SECS = 2.0
+_UNREACHABLE_SECS = 300.0
+"""The longest wait for what cannot be reached: it may come back at any moment, and leads go cold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,21 @@ class DeliveryResult:
     trouble: CrmError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A call that was made, and what came of it."""
+
+    lane: Lane
+    batch: Batch
+    exchange: Exchange
+    verdict: Verdict
+    call_id: str
+    number: int
+    ended: Instant
+    settled: Mapping[str, int]
+    """What was settled along with its intent."""
+
+
 class Delivery:
     """Sends the leads of every lane, one call at a time.
 
@@ -118,7 +135,7 @@ class Delivery:
         self._clock = clock
         # -- mutable --
         self._parks = Parks(lambda now: quota_resets_at(now, rules.zone))
-        self._unwritten: tuple[int, Ending, bool] | None = None  # an outcome that the ledger could not take yet
+        self._made: _Made | None = None  # the call whose outcome the ledger has not taken yet
         self.standing = Standing("idle", "Nothing waits.")
 
     def run_once(self) -> DeliveryResult:
@@ -129,8 +146,7 @@ class Delivery:
             LedgerError: the ledger does not answer. The outcome of a call that was made is kept, and written
                 before anything else is done.
         """
-        self._write_outcome()
-        result = self._turn(self._clock())
+        result = self._turn(self._clock()) if self._made is None else self._settle(self._made)
         self.standing = result.standing
         return result
 
@@ -202,7 +218,7 @@ class Delivery:
         try:
             batch = prepare(lane, self._ledger, sync_id, claim, call_id, now)
         except CrmError as error:
-            self._parks.park(sync_key(lane.sync), now, _CRM_PARK_SECS, "crm", str(error))
+            self._parks.park(sync_key(lane.sync), now, _CRM_PARK_SECS, "crm", str(error), slowest=_UNREACHABLE_SECS)
             standing = Standing("held", f"{lane.sync}: {error}")
             return DeliveryResult(standing, now + 1, sync=lane.sync, trouble=error)
         self._parks.release(sync_key(lane.sync))
@@ -216,20 +232,16 @@ class Delivery:
         exchange = self._client.add_record(lane.campaign, batch.body)
         verdict = judge(exchange, len(batch.lead_ids))
         ended = self._clock()
-        ending = _ending(verdict, exchange, batch, ended)
         self._heed(lane, verdict, ended)
-        self._unwritten = (number, ending, lane.resend_changed)
-        after = self._write_outcome()
-        return self._report(lane, batch, exchange, verdict, call_id, ended, _sum(settled, after))
+        self._made = made = _Made(lane, batch, exchange, verdict, call_id, number, ended, settled)
+        return self._settle(made)
 
-    def _write_outcome(self) -> dict[str, int]:
-        """Settle the call whose outcome is known and not written; what it returns is what became of its leads."""
-        if self._unwritten is None:
-            return {}
-        number, ending, resend_changed = self._unwritten
-        settled = self._ledger.finish(number, ending, resend_changed=resend_changed)
-        self._unwritten = None
-        return settled
+    def _settle(self, made: _Made) -> DeliveryResult:
+        """Write the outcome of a call that was made; where the ledger cannot take it, the next turn begins with it."""
+        ending = _ending(made.verdict, made.exchange, made.batch, made.ended)
+        after = self._ledger.finish(made.number, ending, resend_changed=made.lane.resend_changed)
+        self._made = None
+        return self._report(made, _sum(made.settled, after))
 
     def _commit_intent(
         self, lane: Lane, sync_id: int, claim: Claim, batch: Batch, call_id: str
@@ -257,22 +269,15 @@ class Delivery:
             self._parks.release(SENDER, key)
         elif verdict.parks is not Scope.NOTHING:
             key = SENDER if verdict.parks is Scope.SENDER else key
-            self._parks.park(key, now, verdict.park_secs, verdict.name, verdict.sentence)
+            slowest = _UNREACHABLE_SECS if verdict.outcome is Outcome.NOT_SENT else SLOWEST_SECS
+            self._parks.park(key, now, verdict.park_secs, verdict.name, verdict.sentence, slowest=slowest)
 
-    def _report(
-        self,
-        lane: Lane,
-        batch: Batch,
-        exchange: Exchange,
-        verdict: Verdict,
-        call_id: str,
-        ended: Instant,
-        settled: Mapping[str, int],
-    ) -> DeliveryResult:
+    def _report(self, made: _Made, settled: Mapping[str, int]) -> DeliveryResult:
+        lane, batch, exchange, verdict, ended = made.lane, made.batch, made.exchange, made.verdict, made.ended
         accepted = verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART)
         refused = {error.position for error in verdict.errors}
         report = CallReport(
-            call_id=call_id,
+            call_id=made.call_id,
             sync=lane.sync,
             campaign_id=lane.campaign.id,
             leads=len(batch.lead_ids),

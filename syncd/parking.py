@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from syncd.model import Instant
 
 SENDER = "sender"
-_SLOWEST_SECS = 3600.0
+SLOWEST_SECS = 3600.0
+"""The longest that something waits before it is tried again, unless its first wait is longer."""
 
 
 def campaign_key(campaign_id: str) -> str:
@@ -46,18 +47,28 @@ class Parks:
         self._next_day = next_day
         self._parks: dict[str, Park] = {}
 
-    def park(self, key: str, now: Instant, secs: float, verdict: str, sentence: str) -> Park:
-        """Let something wait; the wait doubles with each repetition, up to an hour, or to `secs` if that is longer.
+    def park(
+        self,
+        key: str,
+        now: Instant,
+        secs: float,
+        verdict: str,
+        sentence: str,
+        *,
+        slowest: float = SLOWEST_SECS,
+    ) -> Park:
+        """Let something wait; the wait doubles with each repetition.
 
         Args:
             secs: the first wait; infinity waits for the next quota day.
+            slowest: the longest wait, where `secs` is not longer itself.
         """
         before = self._parks.get(key)
         times = before.times + 1 if before is not None and before.verdict == verdict else 1
         if secs == float("inf"):
             until = self._next_day(now)
         else:
-            until = now + min(secs * 2 ** min(times - 1, 10), max(secs, _SLOWEST_SECS))
+            until = now + min(secs * 2 ** min(times - 1, 10), max(secs, slowest))
         self._parks[key] = Park(until, times, verdict, sentence)
         return self._parks[key]
 
