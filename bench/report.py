@@ -14,7 +14,7 @@ from bench.breakdown import Breakdown
 from bench.floor import BATCH, Floor, calls_for
 from bench.leads import COLUMNS, MAPPED
 from bench.sections import Found
-from bench.stage import IN_WORDS, LEDGERS, Ledger
+from bench.stage import IN_WORDS, LEDGERS
 
 TIMES_THE_FLOOR: Final = 4.0
 PEAK_MB: Final = 150.0
@@ -30,8 +30,11 @@ class Row:
     syncd: float
     floor: float | None = None
     ratio: float | None = None
+    """Of the best of either side, which noise of the machine disturbs least."""
+    median: float | None = None
+    """Of the ratios of the pairs; without a floor, of syncd's figures."""
     spread: tuple[float, float] | None = None
-    """The least and the greatest: of the ratio where there is one, else of syncd's figure."""
+    """The least and the greatest, of what `median` is of."""
     bar: float | None = None
     met: bool | None = None
 
@@ -61,17 +64,31 @@ class Conditions:
                 f"bodies: {found.compared:,} records of either side compared and equal "
                 f"({found.body_bytes['syncd']:,} bytes from syncd, {found.body_bytes['floor']:,} from the floor)"
             )
-        said.append("seconds are medians, from the spawn to the last accepted call; every lead was accepted once")
+        said.append(
+            "seconds are the best of the rounds, from the spawn to the last accepted call; median and spread are"
+        )
+        said.append(
+            "of the ratios of a round, or of seconds where there is no floor; every lead was accepted exactly once"
+        )
         return said
 
 
 def rows_of(found: Found, leads: int, many: int) -> list[Row]:
     """The figures, one a row."""
     rows = []
+    floor = min((pair.floor_secs for pairs in found.backfill.values() for pair in pairs), default=0.0)
     for ledger, pairs in found.backfill.items():
-        syncd, floor = median(pair.syncd.secs for pair in pairs), median(pair.floor_secs for pair in pairs)
-        what, ratio, spread = f"{leads:,} leads, {IN_WORDS[ledger]} ledger", syncd / floor, _spread(found, ledger)
-        rows.append(_held(Row(what, "s", syncd, floor, ratio, spread), ratio, TIMES_THE_FLOOR))
+        syncd, ratios = min(pair.syncd.secs for pair in pairs), [pair.ratio for pair in pairs]
+        row = Row(
+            what=f"{leads:,} leads, {IN_WORDS[ledger]} ledger",
+            unit="s",
+            syncd=syncd,
+            floor=floor,
+            ratio=syncd / floor,
+            median=median(ratios),
+            spread=(min(ratios), max(ratios)),
+        )
+        rows.append(_held(row, syncd / floor, TIMES_THE_FLOOR))
     for (ledger, count), peaks in sorted(found.memory.items(), key=lambda item: item[0][1]):
         what, peak = f"peak memory, {count:,} leads, {IN_WORDS[ledger]}", max(peaks)
         rows.append(_held(Row(what, "MB", peak, spread=(min(peaks), peak)), peak, PEAK_MB))
@@ -82,8 +99,8 @@ def rows_of(found: Found, leads: int, many: int) -> list[Row]:
             rows.append(_held(Row(f"and more than for {leads:,}, {IN_WORDS[ledger]}", "MB", more), more, GROWTH_MB))
     for what, starts in (("making the ledger", found.first_start), ("ledger is there", found.later_start)):
         for ledger, secs in starts.items():
-            spread = min(secs), max(secs)
-            rows.append(Row(f"spawn to ready, {what}, {IN_WORDS[ledger]}", "s", median(secs), spread=spread))
+            name, spread = f"spawn to ready, {what}, {IN_WORDS[ledger]}", (min(secs), max(secs))
+            rows.append(Row(name, "s", min(secs), median=median(secs), spread=spread))
     return rows if found.judged else [replace(row, bar=None, met=None) for row in rows]
 
 
@@ -92,14 +109,9 @@ def _held(row: Row, figure: float, bar: float) -> Row:
     return replace(row, bar=bar, met=figure <= bar)
 
 
-def _spread(found: Found, ledger: Ledger) -> tuple[float, float]:
-    ratios = [pair.ratio for pair in found.backfill[ledger]]
-    return min(ratios), max(ratios)
-
-
 def as_text(rows: Sequence[Row]) -> list[str]:
     """The table."""
-    head = ("", "syncd", "floor", "ratio", "spread", "bar", "met")
+    head = ("", "syncd", "floor", "ratio", "median", "spread", "bar", "met")
     table = [head, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(head))]
     return [
@@ -166,6 +178,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         figure(row.syncd),
         figure(row.floor),
         "" if row.ratio is None else f"{row.ratio:.2f}",
+        "" if row.median is None else f"{row.median:.2f}",
         "" if row.spread is None else f"{row.spread[0]:.{digits}f} - {row.spread[1]:.{digits}f}",
         bar,
         "" if row.met is None else ("yes" if row.met else "NO"),

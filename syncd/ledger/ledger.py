@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select
 
 from syncd.config import Config, read_secret
 from syncd.errors import LedgerSchemaError
-from syncd.ledger import calls, captures, migration, views
+from syncd.ledger import calls, captures, migration, outcomes, views
 from syncd.ledger.hashes import Hasher, key_beside
 from syncd.ledger.home import Home, make_private
 from syncd.ledger.schema import meta, sync, tally
@@ -144,16 +144,16 @@ class Ledger:
                 settled = calls.settle_unsent(connection, self.home, sync_id, seq, settlements, intent.started_at)
             return calls.intend(connection, self.home, term, intent, seq, sync_id), settled
 
-    def finish(self, number: int, ending: calls.Ending, *, resend_changed: bool) -> dict[str, int]:
+    def finish(self, number: int, ending: outcomes.Ending, *, resend_changed: bool) -> dict[str, int]:
         """Commit the outcome of a call, and where its leads go."""
         with self.home.write() as connection:
-            return calls.finish(connection, self.home, number, ending, resend_changed=resend_changed)
+            return outcomes.finish(connection, self.home, number, ending, resend_changed=resend_changed)
 
     def give_up_intended(self, term: int, now: Instant) -> list[tuple[str, int]]:
         """At start: hold the leads of every call that a dead process had under way."""
         with self.home.write() as connection:
             calls.check_term(connection, self.home, term)
-            return calls.give_up_intended(connection, self.home, now)
+            return outcomes.give_up_intended(connection, self.home, now)
 
     def busy_until(self, now: Instant, concurrent: int, hold_secs: float) -> Instant | None:
         """When the next call may start; None for now."""

@@ -1,0 +1,168 @@
+"""What delivery writes after a call: its outcome, and where its leads go."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, null, select, update
+
+from syncd.errors import LedgerError
+from syncd.ledger.calls import IN_FLIGHT, lock_sync
+from syncd.ledger.captures import CLEARED, remember_life, shift_tally
+from syncd.ledger.home import Home
+from syncd.ledger.schema import call, lead
+from syncd.model import Instant, RecordError
+from syncd.states import CallState, LeadState, after_settling
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call ended, for the ledger."""
+
+    state: CallState
+    ended_at: Instant
+    http_status: int | None
+    verdict: str
+    sentence: str
+    rest: LeadState
+    """Where the leads go that are not among `refused`."""
+    refused: Mapping[int, RecordError] = field(default_factory=dict)
+    """Leads that wolkvox refused one by one."""
+
+
+def finish(connection: Connection, home: Home, number: int, ending: Ending, *, resend_changed: bool) -> dict[str, int]:
+    """Write what came of a call, and settle its leads.
+
+    Returns:
+        How many leads went to each state.
+    """
+    row = connection.execute(
+        update(call)
+        .where(call.c.n == number, call.c.state.in_(("intended", "unknown")))
+        .values(
+            state=ending.state.value,
+            ended_at=ending.ended_at,
+            http_status=ending.http_status,
+            verdict=ending.verdict,
+            sentence=ending.sentence,
+        )
+        .returning(call.c.sync_id)
+    ).one_or_none()
+    if row is None:
+        if _is_written(connection, number, ending):
+            return {}
+        raise LedgerError(f"Call number {number} has an outcome already.")
+    if row.sync_id is None:
+        return {}
+    lock_sync(connection, home, int(row.sync_id))
+    in_flight = (lead.c.call_n == number, IN_FLIGHT)
+    counted = connection.execute(select(lead.c.state, func.count()).where(*in_flight).group_by(lead.c.state))
+    came_from: dict[str, int] = {state: leads for state, leads in counted.all()}  # noqa: C416  # Row is no tuple to mypy
+    settled = _settle_refused(connection, home, ending)
+    for state, leads in _settle_rest(connection, home, number, ending, resend_changed=resend_changed).items():
+        settled[state] = settled.get(state, 0) + leads
+    shifts = dict(settled)
+    for state, leads in came_from.items():
+        shifts[state] = shifts.get(state, 0) - leads
+    shift_tally(connection, int(row.sync_id), shifts)
+    return settled
+
+
+def _is_written(connection: Connection, number: int, ending: Ending) -> bool:
+    """Whether this very outcome is there already: a commit whose answer was lost is tried again."""
+    row = connection.execute(select(call.c.state, call.c.ended_at, call.c.verdict).where(call.c.n == number)).one()
+    return tuple(row) == (ending.state.value, ending.ended_at, ending.verdict)
+
+
+def _settle_refused(connection: Connection, home: Home, ending: Ending) -> dict[str, int]:
+    """The leads that wolkvox named: rejected, or pending where their row has changed since."""
+    if not ending.refused:
+        return {}
+    by_reason: dict[str, list[int]] = defaultdict(list)
+    for lead_id, error in ending.refused.items():
+        by_reason[error.reason].append(lead_id)
+    rejected = again = 0
+    for reason, ids in by_reason.items():
+        among = home.among(lead.c.id, ids)
+        changed = list(connection.scalars(select(lead.c.id).where(among, lead.c.changed == 1)))
+        if changed:
+            remember_life(connection, home, changed, ending.ended_at, f"refused by wolkvox: {reason}")
+            _back_to_pending(connection, home, changed, ending.ended_at)
+        rejected += connection.execute(
+            update(lead)
+            .where(among, IN_FLIGHT)
+            .values(
+                state="rejected",
+                settled_at=ending.ended_at,
+                rule="wolkvox",
+                field="",
+                reason=reason,
+                fingerprint=None,
+                person=None,
+            )
+        ).rowcount
+        again += len(changed)
+    return {"rejected": rejected, "pending": again}
+
+
+def _settle_rest(
+    connection: Connection, home: Home, number: int, ending: Ending, *, resend_changed: bool
+) -> dict[str, int]:
+    rest = lead.c.call_n == number, IN_FLIGHT
+    if ending.rest is LeadState.HELD:
+        held = connection.execute(update(lead).where(*rest).values(state="held")).rowcount
+        return {"held": held}
+    if ending.rest is LeadState.PENDING:
+        ids = list(connection.scalars(select(lead.c.id).where(*rest)))
+        if ids:
+            remember_life(connection, home, ids, ending.ended_at, f"not taken by wolkvox: {ending.verdict}")
+            _back_to_pending(connection, home, ids, None)
+        return {"pending": len(ids)}
+    settled: dict[str, int] = {}
+    if after_settling(ending.rest, changed=True, resend_changed=resend_changed) is LeadState.PENDING:
+        changed = list(connection.scalars(select(lead.c.id).where(*rest, lead.c.changed == 1)))
+        if changed:
+            remember_life(connection, home, changed, ending.ended_at, "delivered, and the row changed meanwhile")
+            _back_to_pending(connection, home, changed, ending.ended_at, keep_hashes=True)
+            settled["pending"] = len(changed)
+    settled[ending.rest.value] = connection.execute(
+        update(lead).where(*rest).values(state=ending.rest.value, settled_at=ending.ended_at, changed=0)
+    ).rowcount
+    return settled
+
+
+def _back_to_pending(
+    connection: Connection,
+    home: Home,
+    ids: Sequence[int],
+    captured_at: Instant | None,
+    *,
+    keep_hashes: bool = False,
+) -> None:
+    values = {"state": "pending"} | CLEARED
+    if captured_at is not None:
+        values["captured_at"] = captured_at
+    if not keep_hashes:
+        values |= {"fingerprint": null(), "person": null()}
+    connection.execute(update(lead).where(home.among(lead.c.id, ids)).values(values))
+
+
+def give_up_intended(connection: Connection, home: Home, now: Instant) -> list[tuple[str, int]]:
+    """At start: whatever a dead process had intended may have been sent, so its outcome is unknown.
+
+    Returns:
+        The ids of such calls, and how many leads each now holds.
+    """
+    found = connection.execute(select(call.c.n, call.c.id, call.c.kind).where(call.c.state == "intended")).all()
+    given_up = []
+    for number, call_id, kind in found:
+        sentence = "syncd ended while this call was under way; whether wolkvox took the records is not certain."
+        ending = Ending(CallState.UNKNOWN, now, None, "interrupted", sentence, LeadState.HELD)
+        held = finish(connection, home, number, ending, resend_changed=False)
+        if kind == "add_record":
+            given_up.append((call_id, held.get("held", 0)))
+        else:  # a read: nothing hangs on it
+            connection.execute(update(call).where(call.c.n == number).values(state=CallState.REFUSED.value))
+    return given_up
