@@ -6,9 +6,8 @@ Delivery is one thread, so its steps add up to the whole; capture is another, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from statistics import fmean
 from typing import Any
 
 from bench.sink import Accepted
@@ -34,13 +33,6 @@ class Breakdown:
     """All pages of keys, beside delivery."""
     calls: int
     pages: int
-
-    @staticmethod
-    def mean(several: Sequence[Breakdown]) -> Breakdown:
-        """The mean of some runs."""
-        rows = [asdict(each) for each in several]
-        means = {name: fmean(row[name] for row in rows) for name in rows[0]}
-        return Breakdown(**means | {"calls": rows[0]["calls"], "pages": rows[0]["pages"]})
 
     def rows(self) -> list[tuple[str, float]]:
         """Each step in words, with its seconds."""

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any, Final
 
-from bench.breakdown import Breakdown
 from bench.floor import BATCH, Floor, calls_for
 from bench.leads import COLUMNS, MAPPED
 from bench.sections import Found
@@ -65,11 +64,9 @@ class Conditions:
                 f"({found.body_bytes['syncd']:,} bytes from syncd, {found.body_bytes['floor']:,} from the floor)"
             )
         said.append(
-            "seconds are the best of the rounds, from the spawn to the last accepted call; median and spread are"
+            "seconds: the best of the rounds, from the spawn to the last accepted call; median and spread: of the"
         )
-        said.append(
-            "of the ratios of a round, or of seconds where there is no floor; every lead was accepted exactly once"
-        )
+        said.append("ratios of each round, or of seconds where there is no floor; every lead was accepted exactly once")
         return said
 
 
@@ -124,15 +121,13 @@ def as_text(rows: Sequence[Row]) -> list[str]:
 
 
 def profile(found: Found) -> list[str]:
-    """Where the time went, as the mean of the runs."""
+    """Where the time went, in the best run with each ledger."""
     lines: list[str] = []
     for ledger, pairs in found.backfill.items():
-        runs = [pair.syncd for pair in pairs]
-        whole = sum(run.secs for run in runs) / len(runs)
-        cpu = sum(run.cpu_secs for run in runs) / len(runs)
-        lines.append(f"{IN_WORDS[ledger]} ledger: {whole:.2f} s on the mean, {cpu:.2f} s of processor until its end")
-        for words, secs in Breakdown.mean([run.breakdown for run in runs]).rows():
-            lines.append(f"  {words:44} {secs:6.2f} s  {secs / whole:4.0%}")
+        best = min((pair.syncd for pair in pairs), key=lambda run: run.secs)
+        lines.append(f"{IN_WORDS[ledger]} ledger: {best.secs:.2f} s, {best.cpu_secs:.2f} s of processor until its end")
+        for words, secs in best.breakdown.rows():
+            lines.append(f"  {words:44} {secs:6.2f} s  {secs / best.secs:4.0%}")
     return lines
 
 

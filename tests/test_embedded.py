@@ -272,3 +272,17 @@ def test_without_the_wheel_the_error_says_what_to_install(monkeypatch: pytest.Mo
 def test_a_directory_without_a_server_in_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match=str(tmp_path)):
         EmbeddedPostgres(bindir=tmp_path)
+
+
+@as_root
+def test_a_user_without_a_name_is_told_so() -> None:
+    program = "from syncd.embedded.account import account_for; import pathlib; account_for(pathlib.Path('/tmp'))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os; import syncd.embedded.account; os.setuid(54321); {program}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "asks for the name of user 54321" in done.stderr

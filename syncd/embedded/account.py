@@ -75,6 +75,13 @@ def wheel_bindir() -> Path:
 
 def account_for(directory: Path) -> Account:
     if os.geteuid() != 0:
+        try:
+            pwd.getpwuid(os.geteuid())
+        except KeyError:
+            raise EnvironmentFault(
+                f"PostgreSQL's initdb asks for the name of user {os.geteuid()}, and /etc/passwd has none.",
+                "Run this as a user that has an entry there, as some containers do not give.",
+            ) from None
         return OURSELVES
     try:
         entry = pwd.getpwnam("nobody")
