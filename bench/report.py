@@ -154,7 +154,7 @@ def as_json(conditions: Conditions, found: Found, rows: Sequence[Row]) -> dict[s
         "memory_mb": [
             {"ledger": ledger, "leads": count, "peaks": peaks} for (ledger, count), peaks in found.memory.items()
         ],
-        "many_runs": {ledger: asdict(run) for ledger, run in found.million.items()},
+        "many_runs": {ledger: asdict(run) for ledger, run in found.many.items()},
         "ready_secs": {"first": found.first_start, "later": found.later_start},
         "met": all(row.met for row in rows if row.met is not None),
     }

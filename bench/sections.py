@@ -60,7 +60,7 @@ class Found:
     backfill: dict[Ledger, list[Pair]] = field(default_factory=dict)
     memory: dict[tuple[Ledger, int], list[float]] = field(default_factory=dict)
     """Peaks in MB, by ledger and leads."""
-    million: dict[Ledger, Run] = field(default_factory=dict)
+    many: dict[Ledger, Run] = field(default_factory=dict)
     """The large run, done for its memory."""
     first_start: dict[Ledger, list[float]] = field(default_factory=dict)
     """Seconds to ready, making the ledger."""
@@ -133,7 +133,7 @@ def memory(stage: Stage, sink: Sink, crms: dict[int, str], found: Found, say: Sa
             run = run_syncd(stage, sink, crm, leads, ledger)
             found.memory[ledger, leads] = [run.peak_mb]
             if leads == max(crms):
-                found.million[ledger] = run
+                found.many[ledger] = run
             say(f"{leads:,} leads, {ledger}: {run.peak_mb:.0f} MB at the most, {run.secs:.1f} s")
 
 
