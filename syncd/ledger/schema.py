@@ -7,6 +7,8 @@ themselves.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -35,6 +37,11 @@ _Number = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY K
 
 def _one_of(states: type[LeadState | CallState]) -> str:
     return ", ".join(f"'{state.value}'" for state in states)
+
+
+def _index_where(condition: str, name: str, *columns: Column[Any]) -> None:
+    """An index of the rows that meet a condition, in whichever home."""
+    Index(name, *columns, postgresql_where=text(condition), sqlite_where=text(condition))
 
 
 _IN_FLIGHT = "settled_at IS NULL AND call_n IS NOT NULL"  # a change meanwhile is remembered in `changed`
@@ -94,12 +101,7 @@ call = Table(
     CheckConstraint("(kind = 'add_record') = (leads > 0)", name="call_carries_leads"),
 )
 Index("call_quota_day", call.c.quota_day)
-Index(
-    "call_open",
-    call.c.n,
-    postgresql_where=text("state IN ('intended', 'unknown')"),
-    sqlite_where=text("state IN ('intended', 'unknown')"),
-)
+_index_where("state IN ('intended', 'unknown')", "call_open", call.c.n)
 
 # No foreign keys on a lead: Postgres checks them row by row, which would double the time of a bulk insert.
 lead = Table(
@@ -129,34 +131,10 @@ lead = Table(
         name="lead_state_ties_its_columns",
     ),
 )
-Index(
-    "lead_pending",
-    lead.c.sync_id,
-    lead.c.captured_at,
-    lead.c.id,
-    postgresql_where=text("state = 'pending'"),
-    sqlite_where=text("state = 'pending'"),
-)
-Index(
-    "lead_in_flight",
-    lead.c.call_n,
-    postgresql_where=text("state IN ('sending', 'held')"),
-    sqlite_where=text("state IN ('sending', 'held')"),
-)
-Index(
-    "lead_rejected",
-    lead.c.sync_id,
-    lead.c.id,
-    postgresql_where=text("state = 'rejected'"),
-    sqlite_where=text("state = 'rejected'"),
-)
-Index(
-    "lead_person",
-    lead.c.sync_id,
-    lead.c.person,
-    postgresql_where=text("person IS NOT NULL"),
-    sqlite_where=text("person IS NOT NULL"),
-)
+_index_where("state = 'pending'", "lead_pending", lead.c.sync_id, lead.c.captured_at, lead.c.id)
+_index_where("state IN ('sending', 'held')", "lead_in_flight", lead.c.call_n)
+_index_where("state = 'rejected'", "lead_rejected", lead.c.sync_id, lead.c.id)
+_index_where("person IS NOT NULL", "lead_person", lead.c.sync_id, lead.c.person)
 
 history = Table(
     "history",
