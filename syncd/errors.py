@@ -80,6 +80,10 @@ class CrmFault(CrmError):
     """The CRM's schema, privileges or the operator's SQL: stops the sync that it concerns."""
 
 
+class CaptureLost(CrmFault):
+    """Changes cannot be followed any more, though the table is fine: what watches it is gone. The sweep goes on."""
+
+
 class LedgerError(SyncdError):
     """Something between syncd and its ledger."""
 

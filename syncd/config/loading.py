@@ -13,7 +13,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from syncd.config.models import Config, Delivery, Sync, problems_of
+from syncd.config.models import Config, Delivery, Sync
+from syncd.config.problems import problems_of
 from syncd.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/syncd/config.toml")

@@ -6,8 +6,6 @@ The docstring under a field is its documentation; `config.example.toml` is check
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from syncd.config import rules
 from syncd.config.fields import FieldSpec
-from syncd.fieldmap import FieldMapError, compile_map
+from syncd.config.objects import Objects
 from syncd.pacing import HoursError, OpenHours
 
 CALLS_PER_LICENSE = 1000
@@ -239,11 +237,15 @@ class Sync(Table):
     key: str = Field(min_length=1)
     """The column that identifies a row; must be unique."""
     capture: Literal["poll", "listen", "slot"] = "poll"
-    """How changes are found. This version has "poll"."""
+    """How changes are found: by asking at intervals, by triggers (`syncd setup`), or by a replication slot."""
+    crm_name: str | None = None
+    """listen, slot: how the objects that `syncd setup` makes in the CRM are called; default: the sync's name. Two
+    syncds on one CRM need different ones."""
     watermark_column: str | None = Field(default=None, min_length=1)
-    """poll: a timestamp or an increasing number that every insert and update sets; indexed."""
+    """A timestamp or an increasing number that every insert and update sets; indexed. poll needs it; listen and slot
+    use it where it is given, to tell rows that were there before the start."""
     poll_secs: float = Field(default=5, ge=0.05, le=3600)
-    """poll: seconds from one query to the next."""
+    """Seconds from one query to the next; listen and slot hear of changes at once, and look this often all the same."""
     lookback_secs: int = Field(default=300, ge=0, le=604_800)
     """poll: re-read this far behind the watermark, for transactions that commit late; longer than the CRM's longest."""
     sweep_secs: int = Field(default=3600, ge=1, le=604_800)
@@ -263,18 +265,11 @@ class Sync(Table):
     fields: dict[str, FieldSpec] = Field(min_length=1)
     """wolkvox field = rule; a bare string is a column."""
 
-    @field_validator("name")
+    @field_validator("name", "crm_name")
     @classmethod
-    def _name_is_plain(cls, value: str) -> str:
-        if not _NAME.match(value):
+    def _name_is_plain(cls, value: str | None) -> str | None:
+        if value is not None and not _NAME.match(value):
             raise ValueError("must be lower-case letters, digits, - and _, at most 63 of them")
-        return value
-
-    @field_validator("capture")
-    @classmethod
-    def _capture_is_here(cls, value: str) -> str:
-        if value != "poll":
-            raise ValueError('is not available in this version of syncd; use capture = "poll"')
         return value
 
     @field_validator("start")
@@ -294,9 +289,18 @@ class Sync(Table):
     def _poll_has_a_watermark(self) -> Self:
         if self.capture == "poll" and self.watermark_column is None:
             raise ValueError('watermark_column is required with capture = "poll"')
+        if isinstance(self.start, datetime) and self.watermark_column is None:
+            raise ValueError(
+                "watermark_column is required where start is an instant: it tells older rows from newer ones"
+            )
         if self.dedupe is not None and self.dedupe.by not in self.fields:
             raise ValueError(f'dedupe.by = "{self.dedupe.by}" is not among the mapped fields')
         return self
+
+    @property
+    def objects(self) -> Objects:
+        """What is called after the sync in the CRM."""
+        return Objects(self.crm_name or self.name)
 
     @property
     def relation(self) -> tuple[str, str]:
@@ -315,31 +319,3 @@ class Config(Table):
     http: Http = Field(default_factory=Http)
     log: Log = Field(default_factory=Log)
     sync: list[Sync] = Field(min_length=1)
-
-
-def problems_of(syncs: Sequence[Sync], marker: str | None) -> list[tuple[str, str, Any, str]]:
-    """Faults that only show between tables: (sync's name, key, value, rule), empty where all is well.
-
-    Args:
-        marker: delivery.batch_marker.
-    """
-    found: list[tuple[str, str, Any, str]] = []
-    names = Counter(sync.name for sync in syncs)
-    for sync in syncs:
-        if names[sync.name] > 1:
-            found.append((sync.name, "name", sync.name, "must be used by one [[sync]] only"))
-            names[sync.name] = 0
-        if marker is not None and marker in sync.fields:
-            found.append((sync.name, f"fields.{marker}", "", "is taken by delivery.batch_marker; map another"))
-        try:
-            compile_map(
-                {field: spec.to_rule() for field, spec in sync.fields.items()},
-                campaign_type=sync.campaign.type,
-                require=sync.require,
-                zone=ZoneInfo("UTC"),  # any serves to look for faults
-            )
-        except FieldMapError as error:
-            for problem in error.problems:
-                key = f"fields.{problem.field}" + (f".{problem.key}" if problem.key else "")
-                found.append((sync.name, key, problem.value, problem.rule))
-    return found

@@ -395,11 +395,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("sync.0.table", "", "sync 'web': table = \"\": must not be empty"),
     ("sync.0.key", "", "sync 'web': key = \"\": must not be empty"),
     ("sync.0.key", ABSENT, "sync 'web': key: is missing; it has no default"),
-    (
-        "sync.0.capture",
-        "slot",
-        'sync \'web\': capture = "slot": is not available in this version of syncd; use capture = "poll"',
-    ),
+    ("sync.0.crm_name", "Web Leads", f"sync 'web': crm_name = \"Web Leads\": {NAME}"),
+    ("sync.0.crm_name", "", f"sync 'web': crm_name = \"\": {NAME}"),
     ("sync.0.capture", "trigger", "sync 'web': capture = \"trigger\": must be 'poll', 'listen' or 'slot'"),
     ("sync.0.watermark_column", ABSENT, "sync 'web': watermark_column is required with capture = \"poll\""),
     ("sync.0.watermark_column", "", "sync 'web': watermark_column = \"\": must not be empty"),
@@ -517,6 +514,28 @@ def test_the_marker_of_a_call_takes_a_field_to_itself(file: Path) -> None:
     assert faults_with(file, {"delivery.batch_marker": "opt1", "sync.0.fields.opt1": "a"}) == [
         "sync 'web': fields.opt1: is taken by delivery.batch_marker; map another"
     ]
+
+
+@pytest.mark.parametrize("mode", ["listen", "slot"])
+def test_a_sync_that_follows_its_table_needs_no_watermark_but_for_an_instant(file: Path, mode: str) -> None:
+    without = {"sync.0.capture": mode, "sync.0.watermark_column": ABSENT}
+    file.write_text(text(changed(document(), without)))
+    assert load(file).sync[0].watermark_column is None
+    assert faults_with(file, {**without, "sync.0.start": "2026-11-01T00:00:00-05:00"}) == [
+        "sync 'web': watermark_column is required where start is an instant: it tells older rows from newer ones"
+    ]
+
+
+def test_syncs_whose_objects_in_the_crm_would_be_called_alike_need_a_crm_name(file: Path) -> None:
+    sync = document()["sync"][0]
+    alike = [{**sync, "name": "web-leads", "capture": "slot"}, {**sync, "name": "web_leads", "capture": "slot"}]
+    assert faults_with(file, {"sync": alike}) == [
+        "sync 'web-leads': crm_name = \"web-leads\": is like that of web_leads in the CRM; set crm_name",
+        "sync 'web_leads': crm_name = \"web_leads\": is like that of web-leads in the CRM; set crm_name",
+    ]
+    alike[1]["crm_name"] = "other"
+    file.write_text(text(changed(document(), {"sync": alike})))
+    assert [each.objects.slot for each in load(file).sync] == ["syncd_web_leads", "syncd_other"]
 
 
 def test_two_syncs_of_one_name_are_said_once(file: Path) -> None:

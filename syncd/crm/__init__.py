@@ -1,0 +1,7 @@
+"""The CRM's database: connecting to it, looking at a table, reading rows. Never a write to what is the CRM's."""
+
+from syncd.crm.connection import CrmConnection, explain
+from syncd.crm.reading import Matched, Matcher, RowReader
+from syncd.crm.shape import Shape, condition, look_at
+
+__all__ = ["CrmConnection", "Matched", "Matcher", "RowReader", "Shape", "condition", "explain", "look_at"]

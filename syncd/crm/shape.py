@@ -1,0 +1,77 @@
+"""What the CRM's catalogue says of a table, and the operator's condition on its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from syncd.crm.connection import CrmConnection
+from syncd.errors import CrmFault
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the CRM's catalogue says of a table or view."""
+
+    columns: Mapping[str, str]
+    """Type by column, as Postgres names it."""
+    unique: frozenset[str]
+    """Columns that are unique by themselves, by a valid index without a condition."""
+    indexed: frozenset[str]
+    """Columns that come first in an index."""
+    is_table: bool
+    """False for a view or foreign table, which has no indexes to look at."""
+    oid: int = 0
+    """Tells the table from another that took its name."""
+
+
+_SHAPE = """
+SELECT a.attname, format_type(a.atttypid, -1), c.relkind,  -- with -1, char(5) is bpchar; "character" would cut to one
+       coalesce(bool_or(i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1), false),
+       coalesce(bool_or(i.indisvalid), false), c.oid::bigint
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indkey[0] = a.attnum
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+GROUP BY a.attnum, a.attname, a.atttypid, c.relkind, c.oid
+ORDER BY a.attnum
+"""
+
+
+def look_at(connection: CrmConnection, relation: tuple[str, str], about: str) -> Shape:
+    """What the catalogue says of a table.
+
+    Raises:
+        CrmFault: there is no such table.
+        CrmUnavailable: the database does not answer.
+    """
+    with connection.cursor(about) as cursor:
+        rows = cursor.execute(_SHAPE, relation).fetchall()
+    if not rows:
+        raise CrmFault(
+            f"The CRM has no table {relation[0]}.{relation[1]} for {about}.",
+            "Correct sync.table; a name is written just as Postgres has it, schema first.",
+        )
+    return Shape(
+        columns={row[0]: row[1] for row in rows},
+        unique=frozenset(row[0] for row in rows if row[3]),
+        indexed=frozenset(row[0] for row in rows if row[4]),
+        is_table=rows[0][2] in ("r", "p", "m"),
+        oid=rows[0][5],
+    )
+
+
+def condition(where: str | None, *, with_parameters: bool = False) -> sql.Composable:
+    """The operator's own condition, ready to be put after AND; `true` where there is none.
+
+    Args:
+        with_parameters: whether the query is executed with parameters, when psycopg wants each % doubled.
+    """
+    if where is None:
+        return sql.SQL("true")
+    text = where.replace("%", "%%") if with_parameters else where
+    # The new line ends a comment that the operator may have left, which would swallow the parenthesis.
+    return sql.SQL("(" + text + "\n)")  # it is the operator's own SQL
