@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from syncd.ledger.calls import Claim, Intent
-from syncd.ledger.captures import Captured
+from syncd.ledger.captures import Captured, SyncPosition
 from syncd.ledger.lease import LEASE_SECS, RENEW_SECS, Lease
 from syncd.ledger.ledger import Ledger, open_ledger
 from syncd.ledger.outcomes import Ending
@@ -22,5 +22,6 @@ __all__ = [
     "Intent",
     "Lease",
     "Ledger",
+    "SyncPosition",
     "open_ledger",
 ]

@@ -59,12 +59,12 @@ class Intent:
 
 
 def claim(connection: Connection, sync_id: int, limit: int) -> Claim:
-    """The pending leads that have waited longest; nothing is written."""
+    """The pending leads that have waited longest, those that were there at the start last; nothing is written."""
     seq = connection.scalar(select(sync.c.seq).where(sync.c.id == sync_id))
     rows = connection.execute(
         select(lead.c.id, lead.c.key, lead.c.captured_at, lead.c.fingerprint)
         .where(lead.c.sync_id == sync_id, lead.c.state == PENDING)
-        .order_by(lead.c.captured_at, lead.c.id)
+        .order_by(lead.c.rank, lead.c.captured_at, lead.c.id)
         .limit(limit)
     ).all()
     return Claim(seq or 0, [Claimed._make(row) for row in rows])

@@ -1,4 +1,4 @@
-"""What intake writes: keys and the watermark, in one transaction."""
+"""What intake writes: keys and the position, in one transaction."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from sqlalchemy import BigInteger, Connection, cast, func, insert, literal, sele
 from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd.ledger.home import Home
-from syncd.ledger.schema import history, lead, sync, tally
+from syncd.ledger.schema import history, lead, noted, sync, tally
 from syncd.model import Change, Instant
 from syncd.states import LeadState, recapture
+
+EXISTING_RANK = 1
+"""Leads that were there at the start wait behind all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,75 @@ def begin_sync(connection: Connection, home: Home, name: str, now: Instant) -> i
     return int(found)
 
 
-def position(connection: Connection, sync_id: int) -> tuple[str | None, str | None]:
-    """Where the first run began (None: it has not yet), and how far capture has come (None: nowhere)."""
-    row = connection.execute(select(sync.c.start, sync.c.watermark).where(sync.c.id == sync_id)).one()
-    return row.start, row.watermark
+@dataclass(frozen=True, slots=True)
+class SyncPosition:
+    """How far a sync is, as the ledger has it."""
+
+    started_at: Instant
+    """When it was registered."""
+    since: str | None
+    """From which watermark rows are ours; None where it has not begun."""
+    watermark: str | None
+    """How far reading has come; None for nowhere."""
+    identity: str | None
+    """What the source called itself then."""
+    gap: str | None
+    """Why the whole table is to be swept, soon; None where it is not."""
+    existing: str | None
+    """What is being done with the rows that were there at the start: ``take``, ``note``, or None."""
+    scanned_to: str | None
+    """The last key that this has come to."""
+    scanned: int
+    """How many rows it has come past."""
+    scan_estimate: int | None
+    """Of about how many."""
 
 
-def set_start(connection: Connection, sync_id: int, start: str) -> None:
-    """Write down where the first run begins, which is never asked again."""
-    connection.execute(update(sync).where(sync.c.id == sync_id).values(start=start))
+def position(connection: Connection, sync_id: int) -> SyncPosition:
+    """How far a sync is."""
+    row = connection.execute(
+        select(
+            sync.c.started_at,
+            sync.c.start,
+            sync.c.watermark,
+            sync.c.identity,
+            sync.c.gap,
+            sync.c.existing,
+            sync.c.scanned_to,
+            sync.c.scanned,
+            sync.c.scan_estimate,
+        ).where(sync.c.id == sync_id)
+    ).one()
+    return SyncPosition(*row)
+
+
+def move(connection: Connection, sync_id: int, **values: Any) -> None:
+    """Write where a sync is: columns of `sync` by name."""
+    connection.execute(update(sync).where(sync.c.id == sync_id).values(values))
+
+
+def note(connection: Connection, home: Home, sync_id: int, keys: Sequence[str]) -> None:
+    """Remember keys that were there before the start, so that no sweep takes them."""
+    texts = home.texts(keys).subquery()
+    key = texts.c[0]
+    known = select(noted.c.key).where(noted.c.sync_id == sync_id, noted.c.key == key).exists()
+    connection.execute(insert(noted).from_select(["sync_id", "key"], select(literal(sync_id), key).where(~known)))
+
+
+def add_existing(connection: Connection, home: Home, sync_id: int, changes: Sequence[Change], now: Instant) -> int:
+    """Take rows that were there at the start: those that the ledger does not know, behind all that is fresh."""
+    seq = _next_seq(connection, sync_id, {})
+    new = _insert_unknown(connection, home, sync_id, changes, seq, now, rank=EXISTING_RANK) if changes else 0
+    shift_tally(connection, sync_id, {LeadState.PENDING.value: new})
+    return new
+
+
+def _next_seq(connection: Connection, sync_id: int, moved: dict[Any, Any]) -> int:
+    """Take the sync's lock, which lets one transaction at a time capture."""
+    values = {sync.c.seq: sync.c.seq + 1} | moved
+    seq = connection.scalar(update(sync).where(sync.c.id == sync_id).values(values).returning(sync.c.seq))
+    assert seq is not None
+    return int(seq)
 
 
 def capture(
@@ -71,14 +134,10 @@ def capture(
         reached: the new watermark, as Postgres writes it; None leaves it where it is.
         resend_changed: whether a delivered lead becomes pending again when its row changes.
     """
-    moved: dict[Any, Any] = {sync.c.seq: sync.c.seq + 1}
-    if reached is not None:
-        moved[sync.c.watermark] = reached
-    seq = connection.scalar(update(sync).where(sync.c.id == sync_id).values(moved).returning(sync.c.seq))
-    assert seq is not None
+    seq = _next_seq(connection, sync_id, {} if reached is None else {sync.c.watermark: reached})
     if not changes:
         return Captured(0, 0, 0)
-    new = _insert_unknown(connection, home, sync_id, changes, seq, now)
+    new = _insert_unknown(connection, home, sync_id, changes, seq, now, rank=0)
     shifts = {LeadState.PENDING.value: new}
     again = 0
     if new < len(changes):
@@ -88,14 +147,20 @@ def capture(
 
 
 def _insert_unknown(
-    connection: Connection, home: Home, sync_id: int, changes: Sequence[Change], seq: int, now: Instant
+    connection: Connection, home: Home, sync_id: int, changes: Sequence[Change], seq: int, now: Instant, *, rank: int
 ) -> int:
     pairs = home.pairs(changes)
     known = select(lead.c.id).where(lead.c.sync_id == sync_id, lead.c.key == pairs.c.a).exists()
     rows = select(
-        literal(sync_id), pairs.c.a, literal(LeadState.PENDING.value), pairs.c.b, literal(seq), literal(now)
+        literal(sync_id),
+        pairs.c.a,
+        literal(LeadState.PENDING.value),
+        pairs.c.b,
+        literal(seq),
+        literal(now),
+        literal(rank),
     ).where(~known)  # nobody else inserts meanwhile: `capture` has the sync's lock; ON CONFLICT would cost a third more
-    statement = insert(lead).from_select(["sync_id", "key", "state", "version", "seq", "captured_at"], rows)
+    statement = insert(lead).from_select(["sync_id", "key", "state", "version", "seq", "captured_at", "rank"], rows)
     # SQLAlchemy keeps the count of an INSERT only when asked.
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
@@ -134,8 +199,9 @@ def _apply_known(
             shifts["pending"] = shifts.get("pending", 0) + 1
     if groups["pending"]:
         remember_life(connection, home, [lead_id for lead_id, _ in groups["pending"]], now, "the row changed")
-    again = {"state": LeadState.PENDING.value, "captured_at": now} | CLEARED
-    for name, values in (("stays", {}), ("remembered", {"changed": 1}), ("pending", again)):
+    again = {"state": LeadState.PENDING.value, "captured_at": now, "rank": 0} | CLEARED
+    # A row that changes is fresh, wherever it came from.
+    for name, values in (("stays", {"rank": 0}), ("remembered", {"changed": 1}), ("pending", again)):
         if groups[name]:
             pairs = home.pairs([(str(lead_id), version) for lead_id, version in groups[name]])
             connection.execute(
@@ -188,16 +254,13 @@ def shift_tally(connection: Connection, sync_id: int, shifts: Mapping[str, int])
 
 
 def missing(connection: Connection, home: Home, sync_id: int, changes: Sequence[Change]) -> list[Change]:
-    """Those of `changes` whose key the ledger does not know: what a sweep has found."""
+    """Those of `changes` whose key the ledger knows neither as a lead nor as older than the start."""
     if not changes:
         return []
-    known = set(
-        connection.scalars(
-            select(lead.c.key).where(
-                lead.c.sync_id == sync_id, lead.c.key.in_(home.texts([change.key for change in changes]))
-            )
-        )
-    )
+    keys = home.texts([change.key for change in changes])
+    known = set(connection.scalars(select(lead.c.key).where(lead.c.sync_id == sync_id, lead.c.key.in_(keys))))
+    if len(known) < len(changes):
+        known |= set(connection.scalars(select(noted.c.key).where(noted.c.sync_id == sync_id, noted.c.key.in_(keys))))
     return [change for change in changes if change.key not in known]
 
 

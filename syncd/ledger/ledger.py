@@ -25,6 +25,8 @@ class Waiting:
 
     pending: int
     oldest_at: Instant | None
+    fresh: bool = False
+    """Whether some of them are more than rows that were there at the start."""
 
 
 class Ledger:
@@ -64,15 +66,68 @@ class Ledger:
                 self._numbers[name] = captures.begin_sync(connection, self.home, name, now)
         return self._numbers[name]
 
-    def position(self, sync_id: int) -> tuple[str | None, str | None]:
-        """Where the first run began (None: it has not yet), and how far capture has come (None: nowhere)."""
+    def position(self, sync_id: int) -> captures.SyncPosition:
+        """How far a sync is."""
         with self.home.read() as connection:
             return captures.position(connection, sync_id)
 
-    def set_start(self, sync_id: int, start: str) -> None:
-        """Write down where the first run begins."""
+    def begin(self, sync_id: int, since: str, watermark: str | None, existing: str | None) -> None:
+        """Write down where the first run begins, which is never asked again.
+
+        Args:
+            existing: ``take`` or ``note`` the rows that are there already; None leaves them.
+        """
         with self.home.write() as connection:
-            captures.set_start(connection, sync_id, start)
+            captures.move(connection, sync_id, start=since, watermark=watermark, existing=existing)
+
+    def expect(self, sync_id: int, rows: int | None) -> None:
+        """Write down about how many rows were there at the start."""
+        with self.home.write() as connection:
+            captures.move(connection, sync_id, scan_estimate=rows)
+
+    def adopt(self, sync_id: int, identity: str, watermark: str | None, gap: str | None) -> None:
+        """Write down which source the position belongs to, and why a sweep is due, if one is."""
+        values = {"identity": identity, "watermark": watermark} | ({"gap": gap} if gap is not None else {})
+        with self.home.write() as connection:
+            captures.move(connection, sync_id, **values)
+
+    def open_gap(self, sync_id: int, gap: str) -> None:
+        """Write down that the whole table is to be swept, and why."""
+        with self.home.write() as connection:
+            captures.move(connection, sync_id, gap=gap)
+
+    def close_gap(self, sync_id: int) -> None:
+        """Write down that the whole table was swept."""
+        with self.home.write() as connection:
+            captures.move(connection, sync_id, gap=None)
+
+    def take_existing(
+        self, sync_id: int, changes: Sequence[Change], scanned: int, scanned_to: str | None, now: Instant
+    ) -> int:
+        """Take rows that were there at the start, with how far the scan is, together or not at all.
+
+        Args:
+            scanned: rows that the scan has come past.
+            scanned_to: the last key of them.
+
+        Returns:
+            How many the ledger did not know.
+        """
+        with self.home.write() as connection:
+            new = captures.add_existing(connection, self.home, sync_id, changes, now)
+            captures.move(connection, sync_id, scanned=scanned, scanned_to=scanned_to)
+            return new
+
+    def note_existing(self, sync_id: int, keys: Sequence[str], scanned: int, scanned_to: str | None) -> None:
+        """Remember keys that were there before the start; as `take_existing`."""
+        with self.home.write() as connection:
+            captures.note(connection, self.home, sync_id, keys)
+            captures.move(connection, sync_id, scanned=scanned, scanned_to=scanned_to)
+
+    def end_existing(self, sync_id: int) -> None:
+        """Write down that everything that was there at the start is dealt with."""
+        with self.home.write() as connection:
+            captures.move(connection, sync_id, existing=None, scanned_to=None)
 
     def capture(
         self,
@@ -100,7 +155,10 @@ class Ledger:
         """How many leads of a sync are pending, and since when the oldest is."""
         with self.home.read() as connection:
             pending = captures.count_in(connection, sync_id, LeadState.PENDING)
-            return Waiting(pending, views.oldest_pending(connection, sync_id) if pending else None)
+            if not pending:
+                return Waiting(0, None)
+            oldest = views.oldest_by_rank(connection, sync_id)
+            return Waiting(pending, min(oldest.values(), default=None), fresh=0 in oldest)
 
     def claim(self, sync_id: int, limit: int) -> calls.Claim:
         """The pending leads that have waited longest; nothing is written."""

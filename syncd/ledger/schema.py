@@ -28,7 +28,7 @@ from sqlalchemy import (
 from syncd.states import CallState, LeadState
 
 SCHEMA = "syncd"
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a ledger at any other is refused."""
 
 metadata = MetaData(schema=SCHEMA)
@@ -71,10 +71,24 @@ sync = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("start", Text),  # the watermark at which the first run began, or "beginning"; NULL: it has not yet
+    Column("start", Text),  # the watermark from which rows are ours, "beginning" or "noted"; NULL: not begun
     Column("watermark", Text),
     Column("seq", BigInteger, nullable=False, server_default="0"),  # counts captures; lead.seq is one of them
     Column("started_at", Double, nullable=False),
+    Column("identity", Text),  # what the source of changes called itself when the watermark was written
+    Column("gap", Text),  # why a sweep of the whole table is due; NULL: it is not
+    Column("existing", Text),  # what is being done with the rows that were there at the start: "take", "note"; or NULL
+    Column("scanned_to", Text),  # how far that is: the last key
+    Column("scanned", BigInteger, nullable=False, server_default="0"),  # and how many rows
+    Column("scan_estimate", BigInteger),  # of about how many
+)
+
+# Keys that were there before a start which no column of the table tells: a sweep leaves them out.
+noted = Table(
+    "noted",
+    metadata,
+    Column("sync_id", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
 )
 
 call = Table(
@@ -122,6 +136,7 @@ lead = Table(
     Column("field", Text),
     Column("rule", Text),
     Column("reason", Text),
+    Column("rank", Integer, nullable=False, server_default="0"),  # 1 was there at the start: it waits behind 0
     UniqueConstraint("sync_id", "key", name="lead_key"),
     # One CASE, the commonest states first: checks with lists of states cost SQLite more than the writes themselves.
     CheckConstraint(
@@ -131,7 +146,7 @@ lead = Table(
         name="lead_state_ties_its_columns",
     ),
 )
-_index_where("state = 'pending'", "lead_pending", lead.c.sync_id, lead.c.captured_at, lead.c.id)
+_index_where("state = 'pending'", "lead_pending", lead.c.sync_id, lead.c.rank, lead.c.captured_at, lead.c.id)
 _index_where("state IN ('sending', 'held')", "lead_in_flight", lead.c.call_n)
 _index_where("state = 'rejected'", "lead_rejected", lead.c.sync_id, lead.c.id)
 _index_where("person IS NOT NULL", "lead_person", lead.c.sync_id, lead.c.person)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from syncd.errors import UnknownName
 from syncd.ledger.calls import PENDING
+from syncd.ledger.captures import EXISTING_RANK
 from syncd.ledger.schema import call, history, lead, lease, sync, tally
 from syncd.model import Instant
 
@@ -21,6 +22,12 @@ class SyncView:
     watermark: str | None
     states: dict[str, int]
     oldest_pending_at: Instant | None
+    existing: str | None
+    """What is being done with the rows that were there at the start; None: nothing."""
+    scanned: int
+    scan_estimate: int | None
+    gap: str | None
+    """Why a sweep of the whole table is due; None: it is not."""
 
 
 def syncs(connection: Connection) -> list[SyncView]:
@@ -28,21 +35,39 @@ def syncs(connection: Connection) -> list[SyncView]:
     counts: dict[int, dict[str, int]] = {}
     for sync_id, state, leads in connection.execute(select(tally.c.sync_id, tally.c.state, tally.c.leads)):
         counts.setdefault(sync_id, {})[state] = leads
-    views = []
-    for row in connection.execute(select(sync.c.id, sync.c.name, sync.c.watermark).order_by(sync.c.id)):
-        states = counts.get(row.id, {})
-        views.append(SyncView(row.name, row.watermark, states, oldest_pending(connection, row.id)))
-    return views
+    return [
+        SyncView(
+            name=row.name,
+            watermark=row.watermark,
+            states=counts.get(row.id, {}),
+            oldest_pending_at=oldest_pending(connection, row.id),
+            existing=row.existing,
+            scanned=row.scanned,
+            scan_estimate=row.scan_estimate,
+            gap=row.gap,
+        )
+        for row in connection.execute(select(sync).order_by(sync.c.id)).all()
+    ]
 
 
 def oldest_pending(connection: Connection, sync_id: int) -> Instant | None:
     """When the lead that waits longest was captured."""
-    return connection.scalar(
-        select(lead.c.captured_at)
-        .where(lead.c.sync_id == sync_id, lead.c.state == PENDING)
-        .order_by(lead.c.captured_at, lead.c.id)
-        .limit(1)
-    )
+    return min(oldest_by_rank(connection, sync_id).values(), default=None)
+
+
+def oldest_by_rank(connection: Connection, sync_id: int) -> dict[int, Instant]:
+    """The same for each rank that waits: each is one look into the index of pending leads."""
+    found = {}
+    for rank in (0, EXISTING_RANK):
+        at = connection.scalar(
+            select(lead.c.captured_at)
+            .where(lead.c.sync_id == sync_id, lead.c.state == PENDING, lead.c.rank == rank)
+            .order_by(lead.c.captured_at, lead.c.id)
+            .limit(1)
+        )
+        if at is not None:
+            found[rank] = at
+    return found
 
 
 def unresolved_calls(connection: Connection) -> int:

@@ -17,7 +17,7 @@ def test_unknown_keys_become_pending_with_the_watermark(scene: Scene) -> None:
     captured = scene.capture("a", "b", reached="2026-01-01")
     assert (captured.new, captured.again, captured.seen) == (2, 0, 2)
     assert scene.states() == {"a": "pending", "b": "pending"}
-    assert scene.ledger.position(scene.sync_id) == (None, "2026-01-01")
+    assert scene.ledger.position(scene.sync_id).watermark == "2026-01-01"
 
 
 def test_keys_and_watermark_are_committed_together_or_not_at_all(scene: Scene) -> None:
@@ -31,20 +31,65 @@ def test_keys_and_watermark_are_committed_together_or_not_at_all(scene: Scene) -
             resend_changed=False,
         )
     assert scene.states() == {"a": "pending"}
-    assert scene.ledger.position(scene.sync_id)[1] == "1"
+    assert scene.ledger.position(scene.sync_id).watermark == "1"
 
 
 def test_a_page_without_keys_moves_the_watermark_alone(scene: Scene) -> None:
     scene.capture(reached="7")
-    assert scene.ledger.position(scene.sync_id)[1] == "7"
+    assert scene.ledger.position(scene.sync_id).watermark == "7"
     scene.capture("a")
-    assert scene.ledger.position(scene.sync_id)[1] == "7", "no new position leaves it where it is"
+    assert scene.ledger.position(scene.sync_id).watermark == "7", "no new position leaves it where it is"
 
 
 def test_the_start_is_written_down_once_for_all_runs(scene: Scene) -> None:
-    assert scene.ledger.position(scene.sync_id) == (None, None)
-    scene.ledger.set_start(scene.sync_id, "beginning")
-    assert scene.ledger.position(scene.sync_id) == ("beginning", None)
+    assert scene.ledger.position(scene.sync_id).since is None
+    scene.ledger.begin(scene.sync_id, "beginning", "7", "take")
+    scene.ledger.expect(scene.sync_id, 1_000)
+    found = scene.ledger.position(scene.sync_id)
+    assert (found.since, found.watermark, found.existing, found.scan_estimate) == ("beginning", "7", "take", 1_000)
+
+
+def test_what_was_there_at_the_start_waits_behind_what_is_fresh(scene: Scene) -> None:
+    ledger, sync_id = scene.ledger, scene.sync_id
+    scene.capture("known", at=NOON)
+    assert ledger.take_existing(sync_id, [Change("old", "1"), Change("known", "0")], 2, "old", NOON + 1) == 1
+    scene.capture("fresh", at=NOON + 2)
+    assert [lead.key for lead in ledger.claim(sync_id, 10).leads] == ["known", "fresh", "old"]
+    assert (ledger.position(sync_id).scanned, ledger.position(sync_id).scanned_to) == (2, "old")
+    assert ledger.waiting(sync_id).oldest_at == NOON
+    assert ledger.waiting(sync_id).fresh
+    scene.capture("old", version="2", at=NOON + 3)
+    assert [lead.key for lead in ledger.claim(sync_id, 10).leads] == ["known", "old", "fresh"], (
+        "it changed: it is fresh"
+    )
+    ledger.end_existing(sync_id)
+    assert ledger.position(sync_id).existing is None
+
+
+def test_where_only_old_rows_wait_nothing_is_fresh(scene: Scene) -> None:
+    scene.ledger.take_existing(scene.sync_id, [Change("old", "1")], 1, "old", NOON)
+    waiting = scene.ledger.waiting(scene.sync_id)
+    assert (waiting.pending, waiting.oldest_at, waiting.fresh) == (1, NOON, False)
+
+
+def test_noted_keys_are_not_missing_and_no_leads(scene: Scene) -> None:
+    ledger, sync_id = scene.ledger, scene.sync_id
+    for keys in (["a", "b"], ["b", "c"]):  # noted again: once is enough
+        ledger.note_existing(sync_id, keys, 2, keys[-1])
+    scene.capture("lead")
+    changes = [Change(key, "scanned") for key in ("a", "c", "lead", "new")]
+    assert ledger.missing(sync_id, changes) == [Change("new", "scanned")]
+    assert [lead.key for lead in ledger.claim(sync_id, 10).leads] == ["lead"]
+
+
+def test_a_gap_stays_until_it_is_closed(scene: Scene) -> None:
+    ledger, sync_id = scene.ledger, scene.sync_id
+    ledger.adopt(sync_id, "slot 1/1", "0/10", "The slot was made anew.")
+    ledger.adopt(sync_id, "slot 1/2", "0/5", None)
+    found = ledger.position(sync_id)
+    assert (found.identity, found.watermark, found.gap) == ("slot 1/2", "0/5", "The slot was made anew.")
+    ledger.close_gap(sync_id)
+    assert ledger.position(sync_id).gap is None
 
 
 def test_the_same_version_seen_again_changes_nothing(scene: Scene) -> None:

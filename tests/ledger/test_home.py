@@ -51,7 +51,7 @@ def test_a_reader_does_not_wait_for_a_writer(scene: Scene) -> None:
     scene.capture("a")
     with scene.ledger.home.write() as connection:
         connection.execute(text(f"UPDATE {_place(scene.ledger, 'sync')} SET watermark = 'uncommitted'"))
-        assert scene.ledger.position(scene.sync_id)[1] is None
+        assert scene.ledger.position(scene.sync_id).watermark is None
 
 
 def test_a_writer_waits_for_a_writer_instead_of_failing(home_url: str) -> None:
@@ -69,9 +69,9 @@ def test_a_writer_waits_for_a_writer_instead_of_failing(home_url: str) -> None:
         thread.start()
         assert inside.wait(10)
         threading.Timer(0.1, done.set).start()
-        other.set_start(second, "beginning")
+        other.begin(second, "beginning", None, None)
         thread.join()
-        assert ledger.position(first.sync_id)[0] == "beginning"
+        assert ledger.position(first.sync_id).since == "beginning"
         first.lease.close()
 
 
@@ -141,7 +141,7 @@ def test_a_full_disk_says_so_and_leaves_nothing_half_done(tmp_path: Path) -> Non
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(LedgerUnavailable):
             scene.capture(*[f"{number:0500}" for number in range(500)], reached="9")
-        assert ledger.position(scene.sync_id)[1] is None
+        assert ledger.position(scene.sync_id).watermark is None
         assert scene.states() == {}
         with ledger.home.read() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 100000")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, Index, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from syncd.errors import LedgerError, LedgerSchemaError, LedgerUnavailable
-from syncd.ledger import migration
+from syncd.ledger import SyncPosition, migration
 from syncd.ledger.home import Home
 from syncd.ledger.schema import REVISION, SCHEMA, metadata
 from tests.support.ledgers import opened
@@ -64,10 +67,16 @@ def ddl(connection: Connection, *, sqlite: bool) -> list[tuple[str, ...]]:
 
 
 def _normal(sql: str) -> str:
-    """A CREATE statement with its lines in one order: constraints may be listed in any."""
-    head, _, body = sql.partition("(")
-    lines = sorted(line.strip().rstrip(",") for line in body.rpartition(")")[0].split("\n") if line.strip(" )"))
-    return " ".join(head.split()) + "; ".join(lines)
+    """A CREATE statement with its parts in one order: constraints and columns may be listed in any."""
+    head, _, body = " ".join(sql.split()).partition("(")
+    parts, depth = [""], 0
+    for letter in body.rpartition(")")[0]:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return head + "; ".join(sorted(part.strip() for part in parts))
 
 
 def test_the_migrations_give_exactly_the_schema_of_the_metadata(empty_url: str, tmp_path: Path) -> None:
@@ -117,6 +126,31 @@ def test_migrating_twice_is_migrating_once(empty_url: str) -> None:
         migration.require_current(ledger.home)
         migration.require_existing(ledger.home)
         assert migration.revision_of(ledger.home) == REVISION
+
+
+def test_a_ledger_of_the_first_version_keeps_what_it_has(empty_url: str) -> None:
+    with opened(empty_url, prepare=False) as ledger:
+        home = ledger.home
+        place = "" if home.is_sqlite else "syncd."
+        with home.write() as connection:
+            if not home.is_sqlite:
+                connection.execute(CreateSchema(SCHEMA))
+            settings = AlembicConfig(stdout=io.StringIO())
+            settings.set_main_option("script_location", str(Path(migration.__file__).with_name("migrations")))
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, "0001")
+            for row in (
+                "sync (id, name, start, watermark, seq, started_at) VALUES (1, 'web', 'beginning', '2026-01-01', 3, 7)",
+                "lead (id, sync_id, key, state, version, seq, captured_at) VALUES (1, 1, 'a', 'pending', 'v', 3, 8)",
+                "tally (sync_id, state, leads) VALUES (1, 'pending', 1)",
+            ):
+                connection.execute(text(f"INSERT INTO {place}{row}"))
+        with pytest.raises(LedgerSchemaError, match="this syncd needs"):
+            migration.require_current(home)
+        assert migration.migrate(home) == ("0001", REVISION)
+        assert ledger.position(1) == SyncPosition(7, "beginning", "2026-01-01", None, None, None, None, 0, None)
+        assert [(lead.key, lead.captured_at) for lead in ledger.claim(1, 10).leads] == [("a", 8)]
+        assert ledger.waiting(1).fresh
 
 
 def test_an_empty_database_has_no_version_and_is_not_made_by_asking(empty_url: str) -> None:
@@ -181,7 +215,7 @@ def test_tables_of_others_beside_a_postgres_ledger_are_left_alone(database: str)
 MIGRATE = """
 import sys, time
 from pathlib import Path
-from syncd.ledger import migration
+from syncd.ledger import SyncPosition, migration
 from syncd.ledger.home import Home
 
 home = Home(sys.argv[1])

@@ -239,7 +239,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_counts_are_right(self) -> None:
         assert self.ledger.tally() == self.ledger.recount()
         assert self.ledger.calls_started(self.day) == len(self.calls) <= BUDGET
-        assert self.ledger.position(self.sync_id)[1] == self.watermark
+        assert self.ledger.position(self.sync_id).watermark == self.watermark
 
     @invariant()
     def calls_in_flight_are_counted(self) -> None:
