@@ -173,7 +173,7 @@ class Delivery:
             # It may be a `syncd check` that ends in a second: look again soon.
             soon = min(busy, now + _BUSY_SECS)
             return _wait("waiting", "An unanswered call may still be at work in wolkvox.", now, soon)
-        loads.sort(key=lambda load: load[2].oldest_at or now)
+        loads.sort(key=lambda load: (not load[2].fresh, load[2].oldest_at or now))
         shared = self._shared_situation(now)
         latest: DeliveryResult | None = None
         for lane, sync_id, load in loads:

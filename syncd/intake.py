@@ -1,22 +1,24 @@
 """The intake loop: from the CRM into the ledger.
 
-`Intake.run_once` takes one page of one sync: reads keys, commits them with the watermark in one transaction, and only
-then tells the source. It never waits for delivery: a spent quota leaves the CRM as free as ever.
+`Intake.run_once` takes one page of one sync: reads keys, commits them with the position in one transaction, and only
+then tells the source. It never waits for delivery: a spent quota leaves the CRM as free as ever. Where nothing is to
+be read, it goes on with a scan (`scanning`): what changes now goes before what was there already.
 
-Mutable state, used by the intake thread alone: where the source stands, and how far a sweep is.
+Mutable state, used by the intake thread alone (others read `trouble` and `remark`): where the source stands.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncd.capture import Source
-from syncd.errors import CrmError
+from syncd.capture import Existing, Page, Position, Source
+from syncd.errors import CaptureLost, CrmError
 from syncd.ledger import Ledger
 from syncd.model import Clock, Instant
+from syncd.scanning import Progress, Scanner
 
-SWEEP_ROWS = 10_000
 _RETRY_SECS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
+_CONFIRM_SECS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class IntakeResult:
 
     sync: str
     rows: int
-    """Rows read, known ones included."""
+    """Rows or events read, known ones included."""
     new: int
     """Leads captured for the first time."""
     again: int
@@ -38,6 +40,16 @@ class IntakeResult:
     trouble: CrmError | None = None
     """Why the CRM gave nothing, or None."""
     next_at: Instant = 0.0
+    current: bool | None = None
+    """Whether this turn found that everything there was has been read; None where it did not look."""
+    progress: Progress | None = None
+    """How far the rows are that were there at the start, where this turn dealt with some."""
+    gap: str | None = None
+    """Why changes were missed, where this turn noticed."""
+    notice: str | None = None
+    """What is not as it should be, though capture works."""
+    slot_lag_bytes: int | None = None
+    """WAL that the CRM's server keeps for this sync."""
 
 
 class Intake:
@@ -45,7 +57,7 @@ class Intake:
 
     Args:
         resend_changed: whether a delivered lead becomes pending again when its row changes.
-        poll_secs: from one look to the next.
+        poll_secs: from one look to the next, where nothing is heard meanwhile.
         sweep_secs: from one sweep to the next.
     """
 
@@ -61,103 +73,179 @@ class Intake:
         clock: Clock,
     ) -> None:
         self._ledger = ledger
-        self._source = source
+        self.source = source
         self.sync = sync
         self._resend_changed = resend_changed
         self._poll_secs = poll_secs
-        self._sweep_secs = sweep_secs
         self._clock = clock
+        self._scanner = Scanner(ledger, source, sweep_secs=sweep_secs, resend_changed=resend_changed, clock=clock)
         # -- mutable --
         self.next_at: Instant = 0.0
+        """When to read next, if nothing is heard before."""
         self.up_to_date = False
         """Whether the last turn read everything that there was."""
         self.trouble: CrmError | None = None
-        self._sync_id: int | None = None
+        self.remark: str | None = None
+        """What there is to say of this sync, in words: its trouble, or what is not as it should be."""
+        self._sync_id: int | None = None  # None: the source does not know yet where the ledger is
         self._failures = 0
-        self._sweep_due: Instant | None = None
-        self._sweep_after: str | None = None
-        self._sweeping = False
+        self._begun = False
+        self._lost = False
+        self._gap: str | None = None  # to be said in the next result
+
+    def due_at(self, now: Instant) -> Instant:
+        """When the next turn has work: `now` or earlier for at once."""
+        if self._has_heard() or self._may_scan(now):
+            return now
+        if self._begun and (self.up_to_date or self._lost) and not self._scanner.waits_for_reading:
+            return min(self.next_at, self._scanner.next_at(now))
+        return self.next_at
 
     def run_once(self) -> IntakeResult:
-        """One page of changes, or of a sweep where there are none.
+        """One page of changes, or a chunk of a scan where there are none.
 
         Raises:
             LedgerError: the ledger cannot take it; nothing was acknowledged.
         """
         began = self._clock()
+        if self.next_at > began and not self._has_heard() and self._may_scan(began):
+            return self._scan(began)
         try:
-            result = self._turn(began)
-            self._failures, self.trouble = 0, None
-            return result
+            return self._read(began)
         except CrmError as error:
-            # The source begins anew from the ledger: whatever it remembered may be wrong by now.
-            wait = _RETRY_SECS[min(self._failures, len(_RETRY_SECS) - 1)]
-            self._failures += 1
-            self._sync_id = None
-            self.trouble, self.up_to_date = error, False
-            self.next_at = self._clock() + wait
-            return IntakeResult(
-                self.sync, 0, 0, 0, 0, False, self._clock() - began, trouble=error, next_at=self.next_at
-            )
+            return self._fail(error, began)
 
-    def _turn(self, began: Instant) -> IntakeResult:
+    def _has_heard(self) -> bool:
+        return self.trouble is None and self.source.awake()
+
+    def _may_scan(self, now: Instant) -> bool:
+        return self._begun and (self.up_to_date or self._lost) and self._scanner.wants(now)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def _read(self, began: Instant) -> IntakeResult:
         sync_id = self._begin(began)
-        if self._sweeping and self.up_to_date and self.next_at > began:
-            return self._sweep(sync_id, began)
-        page = self._source.read(began)
+        page = self.source.read(began)
         new = again = 0
+        if page.gap is not None:
+            self._miss(sync_id, page.gap, began)
+            self._gap = page.gap
         if page.changes or page.reached is not None:
             captured = self._ledger.capture(
                 sync_id, page.changes, page.reached, self._clock(), resend_changed=self._resend_changed
             )
             new, again = captured.new, captured.again
         now = self._clock()
-        self._source.acknowledge(page, now)
-        self.up_to_date = not page.more
+        self.source.acknowledge(page, now)
+        self._failures, self.trouble, self._lost = 0, None, False
+        self.up_to_date = not page.more and page.again_secs is None
+        if self.up_to_date:
+            self._scanner.has_read()
+        self.next_at = self._next_look(page, began, now)
+        return self._result(began, rows=page.rows, new=new, again=again, more=page.more, current=self.up_to_date)
+
+    def _next_look(self, page: Page, began: Instant, now: Instant) -> Instant:
         if page.more:
-            self.next_at = began
-        else:
-            # Steady polls: the time that one takes is part of the interval, unless it takes longer.
-            self.next_at = max(began + self._poll_secs, now)
-            self._consider_sweep(now)
-        return IntakeResult(self.sync, page.rows, new, again, 0, page.more, now - began, next_at=self.next_at)
+            return began
+        if page.again_secs is not None:
+            return now + page.again_secs
+        if self._scanner.waits_for_reading:
+            return now + min(self._poll_secs, _CONFIRM_SECS)
+        # Steady looks: the time that one takes is part of the interval, unless it takes longer.
+        return max(began + self._poll_secs, now)
 
     def _begin(self, now: Instant) -> int:
         """Upon the first turn, and after trouble: go on from where the ledger is."""
-        if self._sync_id is None:
-            sync_id = self._ledger.register(self.sync, now)
-            start, watermark = self._ledger.position(sync_id)
-            if start is None:
-                start = self._source.first_start(now)
-                self._ledger.set_start(sync_id, start)
-            self._source.resume(start, watermark)
-            self._sync_id = sync_id
-        return self._sync_id
+        if self._sync_id is not None:
+            return self._sync_id
+        sync_id = self._ledger.register(self.sync, now)
+        kept = self._ledger.position(sync_id)
+        if kept.since is None:
+            start = self.source.first_start(now)
+            existing = None if start.existing is Existing.LEAVE else start.existing.value
+            self._ledger.begin(sync_id, start.since, start.watermark, existing)
+            kept = self._ledger.position(sync_id)
+        assert kept.since is not None
+        self._scanner.begin(sync_id, kept, now)
+        self._begun = True
+        resumed = self.source.resume(Position(kept.since, kept.watermark, kept.identity))
+        if (resumed.identity, resumed.watermark) != (kept.identity, kept.watermark) or resumed.gap is not None:
+            self._ledger.adopt(sync_id, resumed.identity, resumed.watermark, resumed.gap)
+            self._gap = resumed.gap
+        if kept.existing is not None and kept.scan_estimate is None:
+            estimate = self.source.estimate()
+            self._ledger.expect(sync_id, estimate)
+            self._scanner.expect(estimate)
+        if resumed.gap is not None or self._lost:
+            self._scanner.sweep_now(now)
+        self._sync_id = sync_id
+        return sync_id
 
-    # -- the sweep: what capture missed ----------------------------------------------------------------------
+    def _miss(self, sync_id: int, gap: str, now: Instant) -> None:
+        """Changes were missed: the whole table is swept, even if this process ends before."""
+        self._ledger.open_gap(sync_id, gap)
+        self._scanner.sweep_now(now)
 
-    def _consider_sweep(self, now: Instant) -> None:
-        if self._sweep_due is None:
-            self._sweep_due = now + self._sweep_secs
-        elif not self._sweeping and now >= self._sweep_due:
-            self._sweeping, self._sweep_after = True, None
+    def _fail(self, error: CrmError, began: Instant) -> IntakeResult:
+        """The source begins anew from the ledger: whatever it remembered may be wrong by now."""
+        wait = _RETRY_SECS[min(self._failures, len(_RETRY_SECS) - 1)]
+        self._failures += 1
+        self._sync_id = None
+        self.trouble, self.up_to_date = error, False
+        self.next_at = self._clock() + wait
+        if isinstance(error, CaptureLost) and self._begun and not self._lost:
+            self._miss(self._ledger.register(self.sync, began), str(error), began)
+            self._lost = True
+        return self._result(began, current=False)
 
-    @property
-    def wants_sweep(self) -> bool:
-        """Whether the next turn may sweep before the next poll is due."""
-        return self._sweeping and self.up_to_date
+    # -- scanning --------------------------------------------------------------------------------------------
 
-    def _sweep(self, sync_id: int, began: Instant) -> IntakeResult:
-        changes = self._source.sweep(self._sweep_after, SWEEP_ROWS)
-        found = self._ledger.missing(sync_id, changes)
-        swept = 0
-        if found:
-            captured = self._ledger.capture(sync_id, found, None, self._clock(), resend_changed=self._resend_changed)
-            swept = captured.new
-        if len(changes) < SWEEP_ROWS:
-            self._sweeping = False
-            self._sweep_due = self._clock() + self._sweep_secs
-        else:
-            self._sweep_after = changes[-1].key
-        seconds = self._clock() - began
-        return IntakeResult(self.sync, len(changes), swept, 0, swept, False, seconds, next_at=self.next_at)
+    def _scan(self, began: Instant) -> IntakeResult:
+        try:
+            scanned = self._scanner.turn(lost=self._lost)
+        except CrmError as error:
+            self._scanner.failed(self._clock())
+            return self._result(began, trouble=error)
+        if self._scanner.waits_for_reading:
+            self.next_at = began
+        return self._result(began, rows=scanned.rows, new=scanned.new, swept=scanned.swept, progress=scanned.progress)
+
+    def _result(
+        self,
+        began: Instant,
+        *,
+        rows: int = 0,
+        new: int = 0,
+        again: int = 0,
+        swept: int = 0,
+        more: bool = False,
+        current: bool | None = None,
+        progress: Progress | None = None,
+        trouble: CrmError | None = None,
+    ) -> IntakeResult:
+        gap, self._gap = self._gap, None
+        trouble = trouble or self.trouble
+        notice = self._notice()
+        self.remark = notice if trouble is None else str(trouble)
+        return IntakeResult(
+            self.sync,
+            rows,
+            new,
+            again,
+            swept,
+            more,
+            self._clock() - began,
+            trouble=trouble,
+            next_at=self.next_at,
+            current=current,
+            progress=progress,
+            gap=gap,
+            notice=notice,
+            slot_lag_bytes=self.source.slot_lag_bytes,
+        )
+
+    def _notice(self) -> str | None:
+        if self.source.notice is not None or not self._scanner.without_watermark:
+            return self.source.notice
+        count = self._scanner.without_watermark
+        return f"{'More than ' if count >= 1000 else ''}{count} rows have no watermark, and are never captured."

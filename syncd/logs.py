@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Any, TextIO
 
 import structlog
 
 from syncd.delivery import DeliveryResult, Standing
 from syncd.intake import IntakeResult
+from syncd.scanning import Progress
 
+_PROGRESS_SECS = 10.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -55,14 +58,21 @@ class LogListener:
     def __init__(self) -> None:
         self._log = structlog.get_logger()
         self._troubles: dict[str, str] = {}
+        self._notices: dict[str, str | None] = {}
+        self._backfills: dict[str, float] = {}
         self._standing: Standing | None = None
 
     def intake(self, result: IntakeResult) -> None:
         """One turn of a sync's intake."""
         self._trouble("intake", result.sync, result.trouble)
+        self._notice(result)
+        if result.gap is not None:
+            self._log.error("intake.gap", sync=result.sync, reason=result.gap)
         fields = {"sync": result.sync, "rows": result.rows, "new": result.new, "again": result.again}
         fields |= {"seconds": round(result.seconds, 4), "more": result.more}
-        if result.swept:
+        if result.progress is not None:
+            self._backfill(result.sync, result.progress)
+        elif result.swept:
             self._log.warning("intake.swept", **fields, found=result.swept)
         elif result.new or result.again:
             self._log.info("intake.captured", **fields)
@@ -99,6 +109,21 @@ class LogListener:
             level = "warning" if result.standing.state == "held" else "info"
             getattr(self._log, level)("delivery.standing", state=result.standing.state, reason=result.standing.reason)
         self._standing = result.standing
+
+    def _notice(self, result: IntakeResult) -> None:
+        if result.trouble is None and result.notice != self._notices.get(result.sync):
+            if result.notice is not None:
+                self._log.warning("intake.notice", sync=result.sync, reason=result.notice)
+            self._notices[result.sync] = result.notice
+
+    def _backfill(self, sync: str, progress: Progress) -> None:
+        """A line now and then, and one at the end."""
+        now = time.monotonic()
+        if progress.done or now - self._backfills.get(sync, now - 2 * _PROGRESS_SECS) >= _PROGRESS_SECS:
+            self._backfills[sync] = now
+            self._log.info(
+                "intake.backfill", sync=sync, rows=progress.rows, of_about=progress.of_about, done=progress.done
+            )
 
     def _trouble(self, loop: str, sync: str, trouble: Exception | None) -> None:
         key, text = f"{loop} {sync}", "" if trouble is None else str(trouble)

@@ -1,11 +1,15 @@
 """The two loops of a sender, each in a thread of its own: they turn, wait, and turn again.
 
+Intake waits for whatever arrives by itself, on any of its sources' connections, and for what is due by the clock.
+
 Shared between the threads: `Loops.wake`, by which intake tells delivery that leads have come; `failure` and `beats`,
-which the main thread reads.
+which the main thread reads; and a pipe that ends intake's wait when the loops are to stop.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -43,9 +47,12 @@ class Loops:
         self._heard_intake = heard_intake
         self._heard_delivery = heard_delivery
         self._stopping = threading.Event()
+        self._stopped, self._stop = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.wake = threading.Event()
         self.failure: BaseException | None = None
         self.beats = {"intake": time.monotonic(), "delivery": time.monotonic()}
+        self._turns = 0
+        self._turned: dict[Intake, int] = {}  # which turn was an intake's last; intake's thread alone
         self._threads = [
             threading.Thread(target=self._guarded, args=(turn,), name=name, daemon=True)
             for name, turn in (("intake", self._intake), ("delivery", self._deliver))
@@ -59,16 +66,26 @@ class Loops:
     def stop(self, meanwhile: Callable[[], None]) -> None:
         """Finish the turn that each loop is in, the call in flight included; `meanwhile` is called every second."""
         self._stopping.set()
+        os.write(self._stop, b"!")
         self.wake.set()
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(1.0)
                 meanwhile()
+        for intake in self._intakes:
+            intake.source.close()
+        os.close(self._stop)
+        os.close(self._stopped)
 
     @property
     def troubles(self) -> list[str]:
         """What keeps each sync's intake from reading."""
         return [str(intake.trouble) for intake in self._intakes if intake.trouble is not None]
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What there is to say of each sync's intake, where there is something."""
+        return {intake.sync: intake.remark for intake in self._intakes if intake.remark is not None}
 
     def _guarded(self, loop: Callable[[], None]) -> None:
         try:
@@ -80,23 +97,41 @@ class Loops:
         log = structlog.get_logger()
         while not self._stopping.is_set():
             self.beats["intake"] = time.monotonic()
-            now = self._clock()
-            due = min(self._intakes, key=lambda intake: now if intake.wants_sweep else intake.next_at)
-            wait = 0.0 if due.wants_sweep else due.next_at - now
-            # A clock that is set back must not stop the polls.
-            if wait > 0 and self._stopping.wait(min(wait, RETRY_SECS)):
-                return
-            if wait > RETRY_SECS:
+            due, wait = self._next_intake()
+            if wait > 0:
+                # A clock that is set back must not stop the looks.
+                self._hear(min(wait, RETRY_SECS))
                 continue
+            self._turns += 1
+            self._turned[due] = self._turns
             try:
                 result = due.run_once()
             except LedgerUnavailable as error:
                 log.error("ledger.unavailable", reason=str(error), loop="intake")
                 self._stopping.wait(RETRY_SECS)
                 continue
-            self._heard_intake(result)
             if result.new or result.again:
                 self.wake.set()
+            self._heard_intake(result)
+
+    def _next_intake(self) -> tuple[Intake, float]:
+        """Whose turn it is, and in how many seconds; of several that are due, the one that has waited longest."""
+        now = self._clock()
+        at = {intake: intake.due_at(now) for intake in self._intakes}
+        due = [intake for intake in self._intakes if at[intake] <= now]
+        if due:
+            return min(due, key=lambda intake: self._turned.get(intake, 0)), 0.0
+        first = min(self._intakes, key=lambda intake: at[intake])
+        return first, at[first] - now
+
+    def _hear(self, secs: float) -> None:
+        """Wait until something arrives from a CRM, or the loops are to stop; so long at most."""
+        waiting = select.poll()
+        waiting.register(self._stopped, select.POLLIN)
+        for number in {intake.source.fileno() for intake in self._intakes if intake.trouble is None} - {None}:
+            assert number is not None
+            waiting.register(number, select.POLLIN)
+        waiting.poll(secs * 1000)
 
     def _deliver(self) -> None:
         log = structlog.get_logger()

@@ -83,6 +83,9 @@ class Metrics:
             ["sync"],
             registry=self.registry,
         )
+        self._slot_lag = Gauge(
+            "syncd_slot_lag_bytes", "WAL that the CRM's server keeps for a slot.", ["sync"], registry=self.registry
+        )
         self._sender = Gauge("syncd_sender", "1 on the process that sends.", registry=self.registry)
         self._sender.set_function(lambda: float(is_sender()))
         build = Gauge("syncd_build_info", "The version that runs.", ["version"], registry=self.registry)
@@ -102,9 +105,11 @@ class Metrics:
         """One turn of a sync's intake."""
         self._captured.labels(result.sync).inc(result.new + result.again)
         self._swept.labels(result.sync).inc(result.swept)
-        current = not result.more and result.trouble is None
-        self._current.labels(result.sync).set(float(current))
-        if current:
+        if result.slot_lag_bytes is not None:
+            self._slot_lag.labels(result.sync).set(result.slot_lag_bytes)
+        if result.current is not None:
+            self._current.labels(result.sync).set(float(result.current))
+        if result.current:
             looked = self._clock() - result.seconds
             self._lag.labels(result.sync).set_function(lambda: max(0.0, self._clock() - looked))
 

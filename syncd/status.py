@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,10 @@ class SyncStatus:
     watermark: str | None
     states: dict[str, int]
     oldest_pending_secs: float | None
+    backfill: tuple[int, int | None] | None
+    """While rows that were there at the start are taken: how many were gone through, of about how many."""
+    remark: str | None
+    """What is not as it should be, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Status:
                     "watermark": sync.watermark,
                     "states": sync.states,
                     "oldest_pending_secs": sync.oldest_pending_secs,
+                    "backfill": sync.backfill and {"rows": sync.backfill[0], "of_about": sync.backfill[1]},
+                    "remark": sync.remark,
                 }
                 for sync in self.syncs
             ],
@@ -63,8 +70,17 @@ class Status:
         }
 
 
-def status_of(config: Config, ledger: Ledger, now: Instant, *, ready: bool, state: str, reason: str) -> Status:
-    """Ask the ledger; the state itself is the caller's to know.
+def status_of(
+    config: Config,
+    ledger: Ledger,
+    now: Instant,
+    *,
+    ready: bool,
+    state: str,
+    reason: str,
+    remarks: Mapping[str, str] | None = None,
+) -> Status:
+    """Ask the ledger; the state itself is the caller's to know, and so is what there is to remark of a sync.
 
     Raises:
         LedgerError: the ledger does not answer.
@@ -88,6 +104,8 @@ def status_of(config: Config, ledger: Ledger, now: Instant, *, ready: bool, stat
                 watermark=view.watermark if view else None,
                 states=view.states if view else {},
                 oldest_pending_secs=None if oldest is None else round(max(0.0, now - oldest), 3),
+                backfill=(view.scanned, view.scan_estimate) if view and view.existing == "take" else None,
+                remark=(remarks or {}).get(sync.name) or (view.gap if view else None),
             )
         )
     return Status(ready, state, reason, quota, tuple(syncs), ledger.unresolved_calls())
@@ -110,7 +128,14 @@ def in_words(status: Status, zone: ZoneInfo) -> str:
         lines.append(f"{sync.name:<8} {counts}")
         if sync.oldest_pending_secs is not None:
             lines.append(f"{'':<8} the oldest has waited {sync.oldest_pending_secs:,.0f} s")
-        lines.append(f"{'':<8} captured by {sync.capture}, up to {sync.watermark or 'nowhere yet'}")
+        reached = sync.watermark or ("what is in the outbox" if sync.capture == "listen" else "nowhere yet")
+        lines.append(f"{'':<8} captured by {sync.capture}, up to {reached}")
+        if sync.backfill is not None:
+            rows, of_about = sync.backfill
+            about = "" if of_about is None else f" of about {max(rows, of_about):,}"
+            lines.append(f"{'':<8} backfill: {rows:,}{about} rows that were there at the start")
+        if sync.remark is not None:
+            lines.append(f"{'':<8} {sync.remark}")
     return "\n".join(lines) + "\n"
 
 

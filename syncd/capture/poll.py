@@ -6,11 +6,14 @@ watermark, and the ledger, which knows each key with the version that it saw, ta
 behind the watermark is large, as after a bulk load, passes over it are spaced so that they take a tenth of the time
 at most; between them, a pass begins at the watermark itself.
 
+Where the role may see when each open transaction began (pg_read_all_stats), that *horizon* says how far back a late
+commit can reach: passes begin there, and only now and then go over the whole look-back, for watermarks that another
+clock has set. And a transaction that has been open for longer than the look-back is waited for as long as it takes.
+
 The watermark never passes the CRM's own clock: a row dated in the future is captured, and does not hide the rows that
 come after it.
 
-A number has no clock. For a number column the watermark that is written down is the one of `lookback_secs` ago; until
-there is one, a pass begins at the start.
+A number has no clock. For a number column the watermark that is written down is the one of `lookback_secs` ago.
 
 Mutable state, all of it below `__init__`, used by one thread: how far the ledger is, how far this pass is, and the
 versions seen in the window, which only spare the ledger questions.
@@ -20,12 +23,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from psycopg import sql
 
-from syncd.capture import BEGINNING, Page
-from syncd.crm import CrmConnection, Shape, condition, look_at
+from syncd.capture import BEGINNING, NOTED, Existing, Page, Position, Resumed, Start
+from syncd.capture.horizon import HORIZON
+from syncd.capture.scan import Table
+from syncd.crm import CrmConnection, condition
 from syncd.errors import CrmFault
 from syncd.model import Change, Instant
 
@@ -33,8 +39,10 @@ PAGE_ROWS = 10_000
 _SEEN_LIMIT = 20_000
 _SHARE = 10
 """A pass over the window may take one part in this many of the time."""
-TIMESTAMPS = ("timestamp with time zone", "timestamp without time zone")
-NUMBERS = ("smallint", "integer", "bigint", "numeric")
+_MARGIN_SECS = 10.0
+"""How far behind the horizon a pass begins: a transaction may be slow to say that it has begun."""
+_WHOLE_PER_LOOKBACK = 4
+"""With a horizon, the whole look-back is gone over so many times in its length."""
 
 
 class PollSource:
@@ -68,16 +76,24 @@ class PollSource:
         self._column = watermark
         self._where = where
         self._configured_start = start
+        self._table = Table(connection, relation, key=key, watermark=watermark, where=where, about=about)
         self._lookback_secs = lookback_secs
         self._about = about
-        self._shape: Shape | None = None
         # -- mutable --
-        self._start = BEGINNING
+        self.notice: str | None = None
+        self.settle_secs = 0.0
+        self.slot_lag_bytes: int | None = None
+        self._since = BEGINNING
         self._watermark: str | None = None
         self._cursor: tuple[str, str] | None = None  # watermark and key of the last row of this pass
         self._over_window = True  # whether this pass began behind the watermark
+        self._over_whole = True  # and there, as far as the look-back goes
         self._pass_began: Instant | None = None
         self._window_due: Instant = 0.0
+        self._whole_due: Instant = 0.0
+        self._observed: str | None = None  # the horizon, as the last pass saw it
+        self._observed_before: str | None = None  # and as it was known before this pass
+        self._horizon: str | None = None  # nothing that the last pass over the window could not see is older
         self._seen: dict[str, str] = {}
         self._seen_now: dict[str, str] = {}
         self._marks: deque[tuple[Instant, str | None]] = deque()  # numbers: when the watermark was what
@@ -86,51 +102,51 @@ class PollSource:
 
     # -- the contract ----------------------------------------------------------------------------------------
 
-    def first_start(self, now: Instant) -> str:
-        """Where the very first run begins; "now" is the CRM's clock, or the largest number that is there."""
-        kind = self._kind()
-        if self._configured_start == BEGINNING:
-            return BEGINNING
-        if isinstance(self._configured_start, datetime):
-            if kind == "number":
-                raise CrmFault(
-                    f"{self._about}: start is an instant, but {self._column} is a number.",
-                    'Say start = "now" or start = "beginning".',
-                )
-            query = sql.SQL("SELECT ({}::timestamptz::{})::text").format(
-                sql.Literal(self._configured_start.isoformat()), self._type(self._column)
-            )
-        elif kind == "number":
-            query = sql.SQL("SELECT coalesce(max({}), 0)::text FROM {}").format(
-                sql.Identifier(self._column), sql.Identifier(*self._relation)
-            )
-        else:
-            query = sql.SQL("SELECT (statement_timestamp()::{})::text").format(self._type(self._column))
-        with self._connection.cursor(self._about) as cursor:
-            row = cursor.execute(query).fetchone()
-        assert row is not None
-        return str(row[0])
+    def first_start(self, now: Instant) -> Start:
+        """Where the very first run begins; reading begins at the CRM's clock, or the largest number that is there."""
+        self._table.forget()
+        start = self._table.first_start(self._configured_start)
+        return start if start.existing is Existing.LEAVE else replace(start, watermark=self._table.newest(self._column))
 
-    def resume(self, start: str, watermark: str | None) -> None:
+    def resume(self, position: Position) -> Resumed:
         """Go on from where the ledger is; nothing seen in an earlier life is remembered."""
-        self._start = start
-        self._watermark = watermark
+        self._table.forget()
+        self._since, watermark = position.since, position.watermark
         self._cursor = None
         self._pass_began = None
-        self._window_due = 0.0
+        self._window_due = self._whole_due = 0.0
+        self._observed = self._observed_before = self._horizon = None
         self._seen, self._seen_now = {}, {}
-        self._marks = deque([(0.0, watermark if watermark is not None or start == BEGINNING else start)])
-        self._written = watermark
         self._rows = []
-        self._shape = None
+        kind = self._kind()
+        self.settle_secs = self._lookback_secs if kind == "number" else 0.0
+        identity = f"poll {kind} {self._table.look().oid}"
+        gap = self._gap(position.identity, identity)
+        if gap is not None and not (position.identity or "").startswith(f"poll {kind} "):
+            if position.since not in (BEGINNING, NOTED) and not self._can_be(position.since):
+                raise CrmFault(
+                    f"{self._about}: {self._column} is a {kind} now, and the start that the ledger knows is none.",
+                    "Name the former watermark_column, or give the sync another name, with which it begins anew.",
+                )
+            watermark = self._table.newest(self._column)
+        self._watermark = self._written = watermark
+        beginning = self._since in (BEGINNING, NOTED)
+        self._marks = deque([(0.0, watermark if watermark is not None or beginning else self._since)])
+        return Resumed(identity, watermark, gap)
 
     def read(self, now: Instant) -> Page:
         """The next page of this pass, or the first of the next pass; one query."""
         if self._pass_began is None:
             self._pass_began = now
             self._over_window = now >= self._window_due
+            self._over_whole = self._horizon is None or now >= self._whole_due
+            self._observed_before = self._observed
         with self._connection.cursor(self._about) as cursor:
-            self._rows = rows = cursor.execute(self._query()).fetchall()
+            rows = cursor.execute(self._query()).fetchall()
+        if self._cursor is None and self._kind() == "timestamp":
+            self._observed = next(row[1] for row in rows if row[0] is None)
+            rows = [row for row in rows if row[0] is not None]
+        self._rows = rows
         changes = [Change(key, version) for key, version, _ in rows if self._seen.get(key) != version]
         return Page(changes, self._reached(now), len(rows) >= PAGE_ROWS, len(rows))
 
@@ -149,19 +165,47 @@ class PollSource:
         if not page.more:
             self._end_pass(now)
 
-    def sweep(self, after: str | None, limit: int) -> Sequence[Change]:
+    def scan(self, after: str | None, limit: int) -> Sequence[Change]:
         """Keys of rows older than the window: those that every poll to come will leave out."""
-        floor = self._floor()
-        if floor is None:
+        query = self._scanned()
+        if query is None:
             return []
-        query = self._select(sql.SQL("{}::text").format(sql.Identifier(self._column)))
-        query += sql.SQL(" AND {} < {}").format(sql.Identifier(self._column), floor)
-        query += self._since_start()
         if after is not None:
-            query += sql.SQL(" AND {} > {}").format(sql.Identifier(self._key), self._typed(after, self._key))
+            query += sql.SQL(" AND {} > {}").format(sql.Identifier(self._key), self._table.typed(after, self._key))
         query += sql.SQL(" ORDER BY {} LIMIT {}").format(self._qualified(self._key), sql.Literal(limit))
         with self._connection.cursor(self._about) as cursor:
             return [Change(key, version) for key, version, _ in cursor.execute(query).fetchall()]
+
+    def estimate(self) -> int | None:
+        """About how many rows a whole scan will find, as the planner thinks."""
+        query = self._scanned()
+        if query is None:
+            return 0
+        with self._connection.cursor(self._about) as cursor:
+            row = cursor.execute(sql.SQL("EXPLAIN (FORMAT JSON) ") + query).fetchone()
+        assert row is not None
+        return int(row[0][0]["Plan"]["Plan Rows"])
+
+    def without_watermark(self) -> int:
+        """Rows whose watermark is NULL, which no poll can see; counted to a thousand at most."""
+        return self._table.without_watermark()
+
+    def mark(self) -> None:
+        """Nothing: what a scan gives, no poll to come will read."""
+
+    def passed(self, mark: str | None) -> bool:
+        """Always; see `mark`."""
+        return True
+
+    def fileno(self) -> None:
+        """Nothing arrives by itself."""
+
+    def awake(self) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """The connection is shared, and not this one's to close."""
 
     # -- a pass ----------------------------------------------------------------------------------------------
 
@@ -177,7 +221,10 @@ class PollSource:
         took = max(0.0, now - self._pass_began)
         if self._over_window:
             self._window_due = now + took * (_SHARE - 1)
-            self._seen, self._seen_now = self._seen_now, {}
+            self._horizon = self._observed_before
+            if self._over_whole:
+                self._whole_due = now + self._lookback_secs / _WHOLE_PER_LOOKBACK
+                self._seen, self._seen_now = self._seen_now, {}
         self._cursor = None
         self._pass_began = None
 
@@ -199,16 +246,19 @@ class PollSource:
         column, key = sql.Identifier(self._column), sql.Identifier(self._key)
         query = self._select(self._mark())
         if self._cursor is not None:
-            mark, at = self._typed(self._cursor[0], self._column), self._typed(self._cursor[1], self._key)
+            mark, at = self._table.typed(self._cursor[0], self._column), self._table.typed(self._cursor[1], self._key)
             query += sql.SQL(" AND {} >= {} AND ({}, {}) > ({}, {})").format(column, mark, column, key, mark, at)
         else:
-            floor = self._floor() if self._over_window else self._now_or_watermark()
+            floor = self._floor(whole=self._over_whole) if self._over_window else self._now_or_watermark()
             if floor is not None:
                 query += sql.SQL(" AND {} >= {}").format(column, floor)
-        query += self._since_start()
-        return query + sql.SQL(" ORDER BY {}, {} LIMIT {}").format(
+        query += sql.SQL(" AND ") + self._table.ours(self._since)
+        query += sql.SQL(" ORDER BY {}, {} LIMIT {}").format(
             self._qualified(self._column), self._qualified(self._key), sql.Literal(PAGE_ROWS)
         )
+        if self._cursor is None and self._kind() == "timestamp":  # a pass begins: ask for the horizon with it
+            query = sql.SQL("SELECT NULL, ({})::text, NULL UNION ALL (").format(HORIZON) + query + sql.SQL(")")
+        return query
 
     def _qualified(self, column: str) -> sql.Identifier:
         """A column for ORDER BY, which would take a bare name for the text of that name in the SELECT list."""
@@ -232,60 +282,66 @@ class PollSource:
         if self._kind() == "timestamp":
             column = sql.SQL("least({}, {})").format(column, self._clock())
         if self._watermark is not None:
-            column = sql.SQL("greatest({}, {})").format(column, self._typed(self._watermark, self._column))
+            column = sql.SQL("greatest({}, {})").format(column, self._table.typed(self._watermark, self._column))
         return sql.SQL("({})::text").format(column)
 
-    def _floor(self) -> sql.Composable | None:
-        """Where a pass over the window begins; None where nothing was read yet."""
+    def _floor(self, *, whole: bool = True) -> sql.Composable | None:
+        """Where a pass over the window begins; None where nothing was read yet.
+
+        Args:
+            whole: as far back as the look-back goes; else only to where a transaction may still be open.
+        """
         if self._kind() == "number":
             long_ago = self._marks[0][1]
-            return None if long_ago is None else self._typed(long_ago, self._column)
+            return None if long_ago is None else self._table.typed(long_ago, self._column)
         if self._watermark is None:
             return None
-        return sql.SQL("{} - make_interval(secs => {})").format(
-            self._now_or_watermark(), sql.Literal(float(self._lookback_secs))
+        behind = sql.SQL("{} - make_interval(secs => {})")
+        if self._horizon is None:
+            return behind.format(self._now_or_watermark(), sql.Literal(float(self._lookback_secs)))
+        margin = sql.Literal(min(_MARGIN_SECS, float(self._lookback_secs)))
+        since_open = behind.format(
+            sql.SQL("{}::timestamptz::{}").format(sql.Literal(self._horizon), self._table.type_of(self._column)), margin
         )
+        back = sql.Literal(float(self._lookback_secs)) if whole else margin
+        return sql.SQL("least({}, {})").format(behind.format(self._now_or_watermark(), back), since_open)
 
     def _now_or_watermark(self) -> sql.Composable | None:
         if self._watermark is None:
             return None
-        mark = self._typed(self._watermark, self._column)
+        mark = self._table.typed(self._watermark, self._column)
         if self._kind() == "number":
             return mark
         return sql.SQL("least({}, {})").format(mark, self._clock())
 
-    def _since_start(self) -> sql.Composable:
-        if self._start == BEGINNING:
-            return sql.SQL("")
-        # A number that was there at the start is not ours; an instant may be shared with a row that comes after it.
-        compare = sql.SQL(">") if self._kind() == "number" else sql.SQL(">=")
-        return sql.SQL(" AND {} {} {}").format(
-            sql.Identifier(self._column), compare, self._typed(self._start, self._column)
-        )
+    def _scanned(self) -> sql.Composed | None:
+        """What a scan selects: rows of ours that are older than the window; None where nothing was read yet."""
+        floor = self._floor()
+        if floor is None:
+            return None
+        column = sql.Identifier(self._column)
+        query = self._select(sql.SQL("{}::text").format(column))
+        return query + sql.SQL(" AND {} < {}").format(column, floor) + sql.SQL(" AND ") + self._table.ours(self._since)
+
+    def _can_be(self, value: str) -> bool:
+        """Whether a text is a value of the watermark column's type."""
+        try:
+            self._table.text(sql.SQL("SELECT {}::text").format(self._table.typed(value, self._column)))
+        except CrmFault:
+            return False
+        return True
+
+    def _gap(self, before: str | None, identity: str) -> str | None:
+        """Why the ledger's position is not this table's; None where it is, or nobody knows."""
+        if before is None or before == identity:
+            return None
+        if not before.startswith("poll "):
+            return f"{self._about} is captured by poll now, and was by {before.partition(' ')[0]} before."
+        return f"{self._about}: {'.'.join(self._relation)} is another table than before."
 
     def _clock(self) -> sql.Composable:
         # For a timestamp without zone, the cast gives the server's own wall clock, as its defaults would.
-        return sql.SQL("statement_timestamp()::{}").format(self._type(self._column))
-
-    def _typed(self, value: str, column: str) -> sql.Composable:
-        return sql.SQL("{}::{}").format(sql.Literal(value), self._type(column))
-
-    def _type(self, column: str) -> sql.Composable:
-        return sql.SQL(self._look().columns[column])  # the catalogue's own words
+        return sql.SQL("statement_timestamp()::{}").format(self._table.type_of(self._column))
 
     def _kind(self) -> str:
-        return "timestamp" if self._look().columns[self._column] in TIMESTAMPS else "number"
-
-    def _look(self) -> Shape:
-        if self._shape is None:
-            shape = look_at(self._connection, self._relation, self._about)
-            for name, setting in ((self._key, "key"), (self._column, "watermark_column")):
-                if name not in shape.columns:
-                    raise CrmFault(f"{self._about}: the table has no column {name}.", f"Correct sync.{setting}.")
-            if shape.columns[self._column] not in TIMESTAMPS + NUMBERS:
-                raise CrmFault(
-                    f"{self._about}: {self._column} has type {shape.columns[self._column]}, which is no watermark.",
-                    "Name a timestamp or a whole-number column that every change increases.",
-                )
-            self._shape = shape
-        return self._shape
+        return self._table.kind_of(self._column)

@@ -85,7 +85,8 @@ def test_status_is_that_of_the_contract(daemon: Process) -> None:
     assert (found["quota"]["limit"], found["quota"]["used"], found["quota"]["remaining"]) == (50_000, 1, 49_999)
     assert datetime.fromisoformat(found["quota"]["resets_at"]).utcoffset() is not None
     (sync,) = found["syncs"]
-    assert sync.keys() == {"name", "capture", "watermark", "states", "oldest_pending_secs"}
+    assert sync.keys() >= {"name", "capture", "watermark", "states", "oldest_pending_secs"}
+    assert (sync["backfill"], sync["remark"]) == (None, None)
     assert (sync["name"], sync["capture"], sync["oldest_pending_secs"]) == ("web", "poll", None)
     assert sync["states"] == dict.fromkeys(STATES, 0) | {"delivered": 3, "rejected": 1}
 

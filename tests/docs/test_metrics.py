@@ -16,10 +16,10 @@ DOCUMENTED = {ticked(row[0])[0]: set(ticked(row[1])) for row in rows(page("metri
 
 def exposed() -> dict[str, set[str]]:
     """Metrics and their labels, after every kind of event: `le` and the library's own series left out."""
-    sync = SyncStatus("web", "poll", "1", {"pending": 1}, 3.0)
+    sync = SyncStatus("web", "poll", "1", {"pending": 1}, 3.0, None, None)
     status = Status(True, "sending", "Leads leave.", Quota(5000, 1, 500, 0.0), (sync,), 0)
     metrics = Metrics(["web"], lambda: status, lambda: True, lambda: 10.0)
-    metrics.intake(IntakeResult("web", 1, 1, 0, 0, False, 0.1))
+    metrics.intake(IntakeResult("web", 1, 1, 0, 0, False, 0.1, current=True, slot_lag_bytes=1))
     call = CallReport("c", "web", "12345", 1, "accepted", "accepted", 201, 0.5, "Accepted.", "", {2.0: 1})
     metrics.delivery(DeliveryResult(Standing("sending", ""), 0.0, "web", {"delivered": 1}, call))
     found: dict[str, set[str]] = {}

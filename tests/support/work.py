@@ -26,20 +26,20 @@ def work(site: Site, turns: int = 3, between: Callable[[], None] = lambda: None)
     config = load(site.config)
     clock = Clock()
     ledger = open_ledger(config, site.config, purpose="work")
-    connection = assembly.crm_connection(config, site.config, "work")
+    connections = assembly.CrmConnections(config, site.config)
     lease = Lease(ledger.home, clock, "a test")
     try:
         assert lease.acquire()
         assert lease.term is not None
         term = lease.term
-        intakes = assembly.intakes(config, ledger, connection, clock)
+        intakes = assembly.intakes(config, ledger, connections, clock)
         delivery = assembly.delivery(
-            config, ledger, connection, assembly.client(config, site.config), lambda: term, clock
+            config, ledger, connections.delivery, assembly.client(config, site.config), lambda: term, clock
         )
         for _ in range(turns):
             for intake in intakes:
-                while intake.run_once().more:
-                    pass
+                while intake.due_at(clock()) <= clock():
+                    intake.run_once()
             while (result := delivery.run_once()).settled or result.call:
                 pass
             between()
@@ -48,4 +48,4 @@ def work(site: Site, turns: int = 3, between: Callable[[], None] = lambda: None)
     finally:
         lease.close()
         ledger.close()
-        connection.close()
+        connections.close()
