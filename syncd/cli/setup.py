@@ -1,7 +1,8 @@
-"""`syncd check`, `syncd preview` and `syncd migrate`: before leads flow."""
+"""`syncd setup`, `syncd check`, `syncd preview` and `syncd migrate`: before leads flow."""
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,47 @@ from syncd.errors import EXIT_CONFIG
 from syncd.model import Rejection
 
 _MARKS = {"ok": "ok     ", "warning": "warning", "error": "error  "}
+
+
+@click.command()
+@click.argument("sync")
+@click.option("--print", "printing", is_flag=True, help="Print the SQL for psql, and run nothing.")
+@click.option("--apply", "applying", is_flag=True, help="Run it on the server of crm.url.")
+@click.option("--remove", "removing", is_flag=True, help="Undo it; with --print, print what would.")
+@click.option("--as", "user", metavar="USER", help="Log in as this user instead of crm.url's.")
+@click.option("--ask-password", is_flag=True, help="Ask for the password, instead of ~/.pgpass and its like.")
+@config_option
+def setup(
+    own_config: Path | None,
+    sync: str,
+    printing: bool,
+    applying: bool,
+    removing: bool,
+    user: str | None,
+    ask_password: bool,
+) -> int:
+    """Give syncd's role its rights in the CRM, and install what the sync's capture needs there."""
+    if (printing, applying, removing).count(True) != 1 and not (printing and removing and not applying):
+        raise click.UsageError("Say one of --print, --apply and --remove (or --remove --print).")
+    if printing and (user is not None or ask_password):
+        raise click.UsageError("--as and --ask-password go with --apply and --remove: --print logs in nowhere.")
+    from syncd import setup as setups
+
+    config, path = loaded(own_config)
+    chosen = sync_named(config, sync)
+    if printing:
+        click.echo(setups.for_psql(config, chosen, remove=removing), nl=False)
+        return 0
+    password = _asked(user or setups.role_of(config)) if ask_password else None
+    for sentence in setups.run(config, path, chosen, remove=removing, user=user, password=password):
+        click.echo(sentence)
+    return 0
+
+
+def _asked(user: str) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError("--ask-password needs a terminal; ~/.pgpass or PGPASSFILE serve without one.")
+    return str(click.prompt(f"Password of {user}", hide_input=True, err=True))
 
 
 @click.command()
@@ -114,4 +156,4 @@ def migrate(own_config: Path | None) -> int:
     return 0
 
 
-COMMANDS = (check, preview, migrate)
+COMMANDS = (setup, check, preview, migrate)

@@ -61,7 +61,8 @@ def test_status_without_a_daemon_says_what_the_ledger_says_under_the_names_of_th
     assert found["quota"]["remaining"] == 50_000 - found["quota"]["used"]
     assert instant(found["quota"]["resets_at"]).utcoffset() is not None
     (sync,) = found["syncs"]
-    assert list(sync) == ["name", "capture", "watermark", "states", "oldest_pending_secs"]
+    assert list(sync) == ["name", "capture", "watermark", "states", "oldest_pending_secs", "backfill", "remark"]
+    assert (sync["backfill"], sync["remark"]) == (None, None)
     assert (sync["name"], sync["capture"], sync["oldest_pending_secs"]) == ("web", "poll", None)
     assert set(sync["states"]) == STATES
     assert {state: leads for state, leads in sync["states"].items() if leads} == {"delivered": 4, "rejected": 1}
@@ -79,7 +80,15 @@ def test_a_sync_that_never_ran_has_no_leads_yet(run: Run, site: Site) -> None:
     assert run("migrate").status == 0
     found = run("status", "--json").json
     assert found["syncs"] == [
-        {"name": "web", "capture": "poll", "watermark": None, "states": {}, "oldest_pending_secs": None}
+        {
+            "name": "web",
+            "capture": "poll",
+            "watermark": None,
+            "states": {},
+            "oldest_pending_secs": None,
+            "backfill": None,
+            "remark": None,
+        }
     ]
     assert "no leads yet" in run("status").out
 

@@ -33,7 +33,7 @@ def syncd_lines() -> Iterator[tuple[str, str]]:
         for line in shell_lines(path.read_text(encoding="utf-8")):
             match = re.match(r"(?:sudo -u syncd )?(?:\S*/)?syncd (.*)", line)
             if match:
-                yield path.name, match[1]
+                yield path.name, re.split(r" [|>] ", match[1])[0]
 
 
 def inline_lines() -> Iterator[tuple[str, str]]:
@@ -180,7 +180,9 @@ def test_the_wheel_of_the_readme_can_be_built_and_carries_the_sql(tmp_path: Path
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("syncd-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        assert "syncd/_sql/crm/poll-grants.sql" in archive.namelist()
+        carried = {name.removeprefix("syncd/_sql/") for name in archive.namelist() if name.startswith("syncd/_sql/")}
+    assert carried == {str(path.relative_to(ROOT / "sql")) for path in (ROOT / "sql").rglob("*.*")}
+    assert "crm/listen.sql" in carried
 
 
 def test_the_page_for_the_dba_lists_the_connections_by_their_names() -> None:
@@ -188,8 +190,10 @@ def test_the_page_for_the_dba_lists_the_connections_by_their_names() -> None:
     named = set(re.findall(r'purpose="(\w+)"', sources))
     named |= set(re.findall(r'crm_connection\(config, (?:config_file|path), "(\w+)"\)', sources))
     named |= set(re.findall(r'"(\w+)"', "".join(re.findall(r"for purpose in \((.*?)\)", sources))))
-    assert {"capture", "check"} < named
-    assert {f"syncd {purpose}" for purpose in named} == APPLICATIONS
+    named |= set(re.findall(r'CrmConnection\(\s*url, password, "(\w+)"', sources))
+    assert {"capture", "check", "setup"} < named
+    # Those of listen and slot are made where they are needed, the last with the sync's name.
+    assert {f"syncd {purpose}" for purpose in named | {"outbox", "slot NAME"}} == APPLICATIONS
 
 
 def test_help_can_be_shown_for_every_command() -> None:

@@ -1,0 +1,154 @@
+"""What `syncd check` asks of the CRM about one sync: table, columns, rights, key, watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from syncd import assembly
+from syncd.capture.scan import NUMBERS, TIMESTAMPS
+from syncd.check import capture
+from syncd.check.finding import Finding, failure
+from syncd.config import Config, Sync
+from syncd.crm import CrmConnection, Shape, condition, look_at
+from syncd.errors import EXIT_CONFIG, CrmFault
+from syncd.setup import words_of
+
+
+def look(config: Config, sync: Sync, connection: CrmConnection) -> Iterator[Finding]:
+    about = assembly.about(sync)
+    fieldmap = assembly.field_map(config, sync)
+    try:
+        shape = look_at(connection, sync.relation, about)
+        faults = list(_columns(sync, shape, fieldmap.columns, about))
+        if faults:
+            yield from faults
+            return
+        if unreadable := _unreadable(sync, fieldmap.columns, connection, about):
+            yield unreadable
+            return
+        # The very queries that the daemon will run: what they need in privileges and syntax shows here.
+        with connection.cursor(about) as cursor:
+            cursor.execute(_select(sync, (sync.key, *fieldmap.columns)) + sql.SQL(" LIMIT 1"))
+        yield from _key(sync, shape, connection, about)
+        yield from _watermark(sync, shape, connection, about)
+        findings = list(capture.look(sync, connection, about))
+        yield from findings
+        if any(finding.level == "error" for finding in findings):
+            return
+    except CrmFault as error:
+        yield failure(about, error)
+        return
+    yield Finding("ok", about, f"{sync.table} has all that is needed.")
+
+
+def _select(sync: Sync, columns: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL("SELECT {} FROM {} WHERE {}").format(
+        sql.SQL(", ").join(sql.Identifier(name) for name in columns),
+        sql.Identifier(*sync.relation),
+        condition(sync.where),
+    )
+
+
+def _columns(sync: Sync, shape: Shape, mapped: tuple[str, ...], about: str) -> Iterator[Finding]:
+    wanted = {"key": [sync.key], "fields": list(mapped)}
+    if sync.watermark_column is not None:
+        wanted["watermark_column"] = [sync.watermark_column]
+    for setting, names in wanted.items():
+        for name in names:
+            if name not in shape.columns:
+                yield Finding(
+                    "error",
+                    about,
+                    f"{sync.table} has no column {name}, which sync.{setting} names; it has: "
+                    f"{', '.join(shape.columns)}.",
+                    EXIT_CONFIG,
+                )
+    kind = shape.columns.get(sync.watermark_column or "")
+    if kind is not None and kind not in TIMESTAMPS + NUMBERS:
+        yield Finding(
+            "error",
+            about,
+            f"watermark_column {sync.watermark_column} has type {kind}; it must be a timestamp, or a number that "
+            "every change increases.",
+            EXIT_CONFIG,
+        )
+    if kind in NUMBERS and sync.start not in ("now", "beginning"):
+        yield Finding(
+            "error",
+            about,
+            f'start is an instant, but watermark_column {sync.watermark_column} is a number; say "now" or "beginning".',
+            EXIT_CONFIG,
+        )
+
+
+_UNREADABLE = """
+SELECT a.attname
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = %s AND c.relname = %s AND a.attname = ANY(%s)
+  AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')
+ORDER BY a.attnum
+"""
+
+
+def _unreadable(sync: Sync, mapped: tuple[str, ...], connection: CrmConnection, about: str) -> Finding | None:
+    """The columns that the role may not read: Postgres itself would name the table alone."""
+    wanted = [sync.key, *mapped, *words_of(sync.where), *([sync.watermark_column] if sync.watermark_column else [])]
+    with connection.cursor(about) as cursor:
+        names = [row[0] for row in cursor.execute(_UNREADABLE, (*sync.relation, wanted)).fetchall()]
+    if not names:
+        return None
+    return Finding(
+        "error",
+        about,
+        f"permission denied for {', '.join(names)} of {sync.table}; grant SELECT on it to syncd's role "
+        f"(`syncd setup {sync.name} --apply`, or --print for the DBA).",
+        EXIT_CONFIG,
+    )
+
+
+def _key(sync: Sync, shape: Shape, connection: CrmConnection, about: str) -> Iterator[Finding]:
+    if sync.key in shape.unique:
+        return
+    query = sql.SQL("SELECT 1 FROM {} WHERE {} IS NOT NULL GROUP BY {} HAVING count(*) > 1 LIMIT 1").format(
+        sql.Identifier(*sync.relation), sql.Identifier(sync.key), sql.Identifier(sync.key)
+    )
+    with connection.cursor(about) as cursor:
+        repeated = cursor.execute(query).fetchone()
+    if repeated is not None:
+        yield Finding(
+            "error",
+            about,
+            f"key {sync.key} is not unique: two rows of {sync.table} share a value, and one of the two leads would be "
+            "lost; name the column that identifies a row.",
+            EXIT_CONFIG,
+        )
+    elif shape.is_table:
+        yield Finding(
+            "warning",
+            about,
+            f"key {sync.key} has no unique index, so nothing keeps it unique; every batch reads the whole table.",
+        )
+
+
+def _watermark(sync: Sync, shape: Shape, connection: CrmConnection, about: str) -> Iterator[Finding]:
+    column = sync.watermark_column
+    if column is None:
+        return
+    if sync.capture == "poll" and column not in shape.indexed and shape.is_table:
+        yield Finding(
+            "warning",
+            about,
+            f"watermark_column {column} has no index: every poll reads the whole table; CREATE INDEX CONCURRENTLY ON "
+            f"{sync.table} ({column}).",
+        )
+    query = sql.SQL("SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1").format(
+        sql.Identifier(*sync.relation), sql.Identifier(column)
+    )
+    with connection.cursor(about) as cursor:
+        if cursor.execute(query).fetchone() is not None:
+            missed = "they are never captured" if sync.capture == "poll" else "the sweep does not find them"
+            yield Finding("warning", about, f"some rows have no {column}; {missed} until they are given one.")

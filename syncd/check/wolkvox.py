@@ -1,0 +1,106 @@
+"""What `syncd check` asks wolkvox: whether it knows the token and the campaigns. Each question costs a call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from syncd import assembly
+from syncd.check.finding import Finding
+from syncd.config import Config
+from syncd.delivery import new_call_id
+from syncd.errors import EXIT_CONFIG, EXIT_FAILED, QuotaSpent, SyncdError
+from syncd.ledger import Ending, Intent, open_ledger
+from syncd.model import Exchange
+from syncd.pacing import quota_day
+from syncd.replies import judge
+from syncd.states import CallState, LeadState
+from syncd.wolkvox import SERVER_SECS
+
+
+def look(config: Config, config_file: Path) -> Iterator[Finding]:
+    try:
+        client = assembly.client(config, config_file)
+    except SyncdError:
+        return  # `offline` has said so
+    with _counted(config, config_file) as question:
+        try:
+            exchange = question("token_info", client.token_info)
+            if (trouble := _trouble(exchange)) is not None:
+                yield Finding("error", "wolkvox", trouble, EXIT_FAILED)
+                return
+            yield Finding("ok", "wolkvox", "knows the token (this question cost one call).")
+            for number in sorted({sync.campaign.id for sync in config.sync}):
+                yield _campaign(config, number, question("campaigns", partial(client.campaigns, number)))
+        except QuotaSpent as error:
+            yield Finding("warning", "wolkvox", f"was not asked: {error}")
+        except _BusyError:
+            yield Finding(
+                "warning", "wolkvox", "was not asked: a call of the daemon is under way; try again in a minute."
+            )
+
+
+class _BusyError(Exception):
+    """A call is in flight, and the token bears no other."""
+
+
+@contextmanager
+def _counted(config: Config, config_file: Path) -> Iterator[Callable[[str, Callable[[], Exchange]], Exchange]]:
+    """A way to ask wolkvox that counts each question in the ledger's quota, where there is a ledger yet."""
+    try:
+        ledger = open_ledger(config, config_file, purpose="check", tables="require")
+    except SyncdError:
+        yield lambda _kind, question: question()
+        return
+    rules = assembly.rules(config)
+
+    def ask(kind: str, question: Callable[[], Exchange]) -> Exchange:
+        now = time.time()
+        if ledger.busy_until(now, rules.concurrent_calls, SERVER_SECS) is not None:
+            raise _BusyError
+        day = quota_day(now, rules.zone).isoformat()
+        deadline = now + config.wolkvox.call_timeout_secs
+        intent = Intent(new_call_id(now), kind, None, day, rules.budget, None, now, deadline)
+        number, _ = ledger.intend(None, intent)
+        exchange = question()
+        state = CallState.ACCEPTED if exchange.status == 200 else CallState.REFUSED
+        ending = Ending(state, time.time(), exchange.status, kind, "A question of `syncd check`.", LeadState.PENDING)
+        ledger.finish(number, ending, resend_changed=False)
+        return exchange
+
+    try:
+        yield ask
+    finally:
+        ledger.close()
+
+
+def _campaign(config: Config, number: str, exchange: Exchange) -> Finding:
+    kinds = {str(row.get("type_campaign", "")) for row in _rows(exchange)}
+    wanted = {sync.campaign.type for sync in config.sync if sync.campaign.id == number}
+    subject = f"campaign {number}"
+    if not kinds:
+        return Finding("error", subject, "wolkvox knows no such campaign.", EXIT_CONFIG)
+    if wanted - kinds:
+        sentence = f"is of type {', '.join(sorted(kinds))} in wolkvox; sync.campaign.type must say so."
+        return Finding("error", subject, sentence, EXIT_CONFIG)
+    return Finding("ok", subject, "is there (this question cost one call).")
+
+
+def _trouble(exchange: Exchange) -> str | None:
+    if exchange.status == 200:
+        return None
+    verdict = judge(exchange, 0)
+    return verdict.sentence if not exchange.error else f"{verdict.sentence} ({exchange.error})"
+
+
+def _rows(exchange: Exchange) -> list[dict[str, object]]:
+    try:
+        data = orjson.loads(exchange.body).get("data", [])
+    except (orjson.JSONDecodeError, AttributeError):
+        return []
+    return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
