@@ -9,6 +9,7 @@ The promises, and the room that keeps each:
 
 - A key is acknowledged only once it is in the ledger (`intake`), and a lead is in exactly one state there
   (`states`, `ledger`).
+- What reading the changes misses, a scan of the keys finds (`capture`, `scanning`).
 - No call leaves without a committed intent, and an intent is posted at most once (`delivery`, `ledger`).
 - ``delivered`` means that wolkvox said so; what is not known is ``held`` (`replies`).
 - The calls of a quota day never exceed the budget, counted from intents (`ledger`, `pacing`).

@@ -7,7 +7,11 @@ from datetime import date
 from pathlib import Path
 
 from syncd.batch import Lane
+from syncd.capture import Source
+from syncd.capture.listen import ListenSource
+from syncd.capture.outbox import OutboxConnection
 from syncd.capture.poll import PollSource
+from syncd.capture.slot import SlotSource
 from syncd.config import Config, Sync, read_secret
 from syncd.config.models import CALLS_PER_LICENSE
 from syncd.crm import CrmConnection, RowReader
@@ -49,14 +53,52 @@ def ledger_secrets(config: Config, config_file: Path) -> None:
             read_secret(named, config_file, f"ledger.{key}")
 
 
-def crm_connection(config: Config, config_file: Path, purpose: str) -> CrmConnection:
+def crm_connection(
+    config: Config, config_file: Path, purpose: str, *, writes: bool = False, replication: bool = False
+) -> CrmConnection:
     """A connection to the CRM for one purpose; it opens when it is used.
 
     Raises:
         ConfigError: the password's file cannot be read.
     """
     crm = config.crm
-    return CrmConnection(crm.url, crm_password(config, config_file), purpose, crm.statement_timeout_secs)
+    return CrmConnection(
+        crm.url,
+        crm_password(config, config_file),
+        purpose,
+        crm.statement_timeout_secs,
+        instance=f"wv{config.wolkvox.server}",
+        writes=writes,
+        replication=replication,
+    )
+
+
+class CrmConnections:
+    """The daemon's connections to the CRM: one for each purpose, opened when it is used.
+
+    Raises:
+        ConfigError: the password's file cannot be read.
+    """
+
+    def __init__(self, config: Config, config_file: Path) -> None:
+        self.capture = crm_connection(config, config_file, "capture")
+        """Asks which rows changed or match, for all syncs; the intake thread's."""
+        self.delivery = crm_connection(config, config_file, "delivery")
+        """Reads the rows of a batch; the delivery thread's."""
+        self.outboxes = OutboxConnection(crm_connection(config, config_file, "outbox", writes=True))
+        """Listens, and empties what `syncd setup` installed, for all syncs with capture = "listen"."""
+        self.streams = {
+            sync.name: crm_connection(config, config_file, f"slot {sync.name}", replication=True)
+            for sync in config.sync
+            if sync.capture == "slot"
+        }
+        """The replication stream of each sync with capture = "slot"."""
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.outboxes.close()
+        for connection in (self.capture, self.delivery, *self.streams.values()):
+            connection.close()
 
 
 def client(config: Config, config_file: Path) -> Wolkvox:
@@ -87,19 +129,46 @@ def campaign(sync: Sync) -> Campaign:
     return Campaign(sync.campaign.id, sync.campaign.type, sync.campaign.status)
 
 
-def source(sync: Sync, connection: CrmConnection) -> PollSource:
+def source(sync: Sync, connections: CrmConnections) -> Source:
     """How the changes of a sync are found."""
-    assert sync.watermark_column is not None
-    return PollSource(
-        connection,
-        sync.relation,
-        key=sync.key,
-        watermark=sync.watermark_column,
-        where=sync.where,
-        start=sync.start,
-        lookback_secs=sync.lookback_secs,
-        about=about(sync),
-    )
+    match sync.capture:
+        case "listen":
+            return ListenSource(
+                connections.capture,
+                connections.outboxes,
+                sync.relation,
+                key=sync.key,
+                watermark=sync.watermark_column,
+                where=sync.where,
+                start=sync.start,
+                objects=sync.objects,
+                about=about(sync),
+            )
+        case "slot":
+            return SlotSource(
+                connections.capture,
+                connections.streams[sync.name],
+                sync.relation,
+                key=sync.key,
+                watermark=sync.watermark_column,
+                where=sync.where,
+                start=sync.start,
+                objects=sync.objects,
+                about=about(sync),
+                poll_secs=sync.poll_secs,
+            )
+        case "poll":
+            assert sync.watermark_column is not None
+            return PollSource(
+                connections.capture,
+                sync.relation,
+                key=sync.key,
+                watermark=sync.watermark_column,
+                where=sync.where,
+                start=sync.start,
+                lookback_secs=sync.lookback_secs,
+                about=about(sync),
+            )
 
 
 def reader(sync: Sync, columns: tuple[str, ...], connection: CrmConnection) -> RowReader:
@@ -107,12 +176,12 @@ def reader(sync: Sync, columns: tuple[str, ...], connection: CrmConnection) -> R
     return RowReader(connection, sync.relation, sync.key, columns, sync.where, about(sync))
 
 
-def intakes(config: Config, ledger: Ledger, connection: CrmConnection, clock: Clock) -> list[Intake]:
-    """The intake of every sync; they share one connection."""
+def intakes(config: Config, ledger: Ledger, connections: CrmConnections, clock: Clock) -> list[Intake]:
+    """The intake of every sync."""
     return [
         Intake(
             ledger,
-            source(sync, connection),
+            source(sync, connections),
             sync.name,
             resend_changed=sync.resend == "when-changed",
             poll_secs=sync.poll_secs,

@@ -21,7 +21,6 @@ import structlog
 
 from syncd import __version__, assembly
 from syncd.config import Config, load
-from syncd.crm import CrmConnection
 from syncd.delivery import DeliveryResult, Standing
 from syncd.errors import EXIT_FAILED, EXIT_OK, ConfigError, LedgerError, LedgerUnavailable, SenderDeposed, SyncdError
 from syncd.intake import IntakeResult
@@ -102,7 +101,7 @@ class Daemon:
         self._lease: Lease | None = None
         self._loops: Loops | None = None
         self._ledger: Ledger | None = None
-        self._connections: list[CrmConnection] = []
+        self._connections: assembly.CrmConnections | None = None
 
     def run(self) -> Config | None:
         """Work until a signal; the configuration to go on with after SIGHUP, or None at the end.
@@ -182,9 +181,7 @@ class Daemon:
             )
 
     def _build_loops(self, ledger: Ledger, client: Any, metrics: Metrics) -> Loops:
-        self._connections = connections = [
-            assembly.crm_connection(self._config, self._config_file, purpose) for purpose in ("capture", "delivery")
-        ]
+        self._connections = connections = assembly.CrmConnections(self._config, self._config_file)
         lease = self._lease
         assert lease is not None
 
@@ -204,8 +201,8 @@ class Daemon:
             metrics.delivery(result)
 
         return Loops(
-            assembly.intakes(self._config, ledger, connections[0], self._clock),
-            assembly.delivery(self._config, ledger, connections[1], client, term, self._clock),
+            assembly.intakes(self._config, ledger, connections, self._clock),
+            assembly.delivery(self._config, ledger, connections.delivery, client, term, self._clock),
             self._clock,
             heard_intake,
             heard_delivery,
@@ -257,8 +254,8 @@ class Daemon:
             self._notifier.stopping(self._config.wolkvox.call_timeout_secs + 30)
         if self._loops is not None:
             self._loops.stop(self._notifier.alive)
-        for connection in self._connections:
-            connection.close()
+        if self._connections is not None:
+            self._connections.close()
         try:
             lease.release()
         except LedgerError as error:
@@ -286,7 +283,13 @@ class Daemon:
         assert self._ledger is not None
         ready = standing.state != "starting" and self.alive()[0]
         return status_of(
-            self._config, self._ledger, self._clock(), ready=ready, state=standing.state, reason=standing.reason
+            self._config,
+            self._ledger,
+            self._clock(),
+            ready=ready,
+            state=standing.state,
+            reason=standing.reason,
+            remarks=loops.remarks if loops is not None else None,
         )
 
     def alive(self) -> tuple[bool, str]:
