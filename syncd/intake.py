@@ -138,7 +138,7 @@ class Intake:
         now = self._clock()
         self.source.acknowledge(page, now)
         self._failures, self.trouble, self._lost = 0, None, False
-        self.up_to_date = not page.more and page.again_secs is None
+        self.up_to_date = not page.more and not page.held
         if self.up_to_date:
             self._scanner.has_read()
         self.next_at = self._next_look(page, began, now)

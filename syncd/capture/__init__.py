@@ -85,6 +85,8 @@ class Page:
     """Rows or events read, known ones included."""
     again_secs: float | None = None
     """Where it is neither at once nor at the next look: read again after so long."""
+    held: bool = False
+    """Whether something was read that cannot be handed over yet, for others do not see its transaction."""
     gap: str | None = None
     """As `Resumed.gap`: reading itself noticed that it missed something."""
 

@@ -30,6 +30,9 @@ from syncd.model import Change, Instant
 
 PAGE_KEYS = 10_000
 _CHILDREN_SECS = 60.0
+_LATE_SECS = (0.02, 0.1, 0.5, 2.0)
+"""After a find, these are the times from one look to the next: a transaction does not notify right after another has,
+and may commit after the look that the other's notification led to."""
 
 
 class ListenSource:
@@ -82,6 +85,7 @@ class ListenSource:
         self._since = BEGINNING
         self._installed: Installed | None = None
         self._matcher: Matcher | None = None
+        self._quiet = len(_LATE_SECS)  # looks since the last that found something
         self._ids: list[int] = []  # rows of the page that is not acknowledged yet
         self._uncovered: list[str] = []
         self._children_due: Instant = 0.0
@@ -128,7 +132,9 @@ class ListenSource:
                 " known."
             )
         self._ids = [number for number, _ in batch.rows]
-        return Page(changes, None, batch.more, rows, gap=gap)
+        self._quiet = 0 if batch.rows else self._quiet + 1
+        again = _LATE_SECS[self._quiet] if self._quiet < len(_LATE_SECS) else None
+        return Page(changes, None, batch.more, rows, again_secs=None if batch.more else again, gap=gap)
 
     def acknowledge(self, page: Page, now: Instant) -> None:
         """The ledger has the page: its rows are deleted."""
@@ -162,8 +168,11 @@ class ListenSource:
         return self._outboxes.fileno()
 
     def awake(self) -> bool:
-        """Whether the bell rang since the last `read`, or the connection broke."""
-        return self._outboxes.rang(self._channel)
+        """Whether the bell rang since the last `read`, or the connection broke.
+
+        Not right after something was found: what comes then is joined, and read in one look.
+        """
+        return self._outboxes.rang(self._channel) and self._quiet > 0
 
     def close(self) -> None:
         """The connections are shared, and not this one's to close."""

@@ -272,7 +272,7 @@ class SlotSource:
             if not all(is_visible(xid, snapshot) for xid in gathered.xids):
                 least, most = _AGAIN_SECS
                 self._again_secs = least if self._again_secs is None else min(2 * self._again_secs, most)
-                return Page((), None, more=False, rows=0, again_secs=self._again_secs)
+                return Page((), None, more=False, rows=0, again_secs=self._again_secs, held=True)
             changes = [Change(key, version) for key, version in versions.items() if key in found]
         self._again_secs = None
         self._handed = Page(

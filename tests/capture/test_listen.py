@@ -252,6 +252,17 @@ def test_a_statement_that_touches_no_row_leaves_and_rings_nothing(crm: psycopg.C
     assert outbox(crm) == []
 
 
+def test_rows_without_a_key_leave_and_ring_nothing(crm: psycopg.Connection) -> None:
+    crm.execute("CREATE TABLE leads (id bigint)")
+    listen_kit.install(crm, Leads(), OBJECTS)
+    with psycopg.connect(crm.info.dsn, autocommit=True) as listener:
+        listener.execute('LISTEN "syncd_web-leads"')
+        crm.execute("INSERT INTO leads VALUES (NULL)")
+        crm.execute("SELECT pg_notify('syncd_web-leads', 'the last')")
+        assert next(iter(listener.notifies(timeout=10, stop_after=1))).payload == "the last"
+    assert outbox(crm) == []
+
+
 def test_who_writes_leads_needs_no_right_on_the_outbox(
     crm: psycopg.Connection, leads: Leads, stack: ExitStack, ears: MakeEar
 ) -> None:
@@ -353,6 +364,38 @@ def test_a_long_query_does_not_slow_the_looks_and_a_late_commit_is_not_overlooke
     assert ear.take() == ["9"]
     assert ear.take() == []
     assert ear.source._outbox._floor > begins + 3
+
+
+def test_a_late_commit_of_several_pages_is_read_to_its_end(
+    crm: psycopg.Connection,
+    connect: Callable[[], psycopg.Connection],
+    leads: Leads,
+    ears: MakeEar,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listen_module, "PAGE_KEYS", 2)
+    ear = ears(leads)
+    late = connect()
+    for key in range(1, 6):
+        leads.add(late, key)
+    leads.add(crm, 6)
+    assert ear.take() == ["6"]
+    late.commit()
+    assert ear.take() == ["1", "2", "3", "4", "5"]
+
+
+def test_what_the_ledger_could_not_take_is_read_again_by_the_next_look(
+    crm: psycopg.Connection, leads: Leads, ears: MakeEar
+) -> None:
+    ear = ears(leads)
+    leads.add(crm, 1)
+    late = crm.execute("SELECT nextval(pg_get_serial_sequence('syncd_outbox.\"web-leads\"', 'id'))").fetchone()
+    leads.add(crm, 2)
+    ear.take()
+    assert late is not None
+    crm.execute(f"INSERT INTO {OUTBOX} (id, n, keys) OVERRIDING SYSTEM VALUE VALUES ({late[0]}, 1, '{{1}}')")
+    for _ in range(3):
+        assert [change.key for change in ear.source.read(ear.now).changes] == ["1"]
 
 
 def test_an_outbox_whose_numbers_were_set_back_is_read_within_a_minute(
@@ -458,6 +501,11 @@ def test_only_rows_that_meet_the_condition_and_the_start_are_leads(crm: psycopg.
     crm.execute("UPDATE leads SET updated_at = '2026-03-01', note = 'hot' WHERE id IN (2, 4)")
     assert sorted(ear.take()) == ["2", "4"]
     assert [change.key for change in ear.source.scan(None, 10)] == ["1", "2", "4"]
+    leads.add(crm, 5, None, "hot")
+    ear.resume(since=BEGINNING)
+    assert ear.take() == []
+    assert [change.key for change in ear.source.scan(None, 10)] == ["1", "2", "3", "4"]
+    assert ear.source.without_watermark() == 1
 
 
 # -- partitions and children -----------------------------------------------------------------------------------------
@@ -674,6 +722,8 @@ def test_a_broken_connection_wakes_and_the_next_look_listens_again(
     eventually(ear.source.awake, "the end of the connection")
     assert ear.source.fileno() is None
     assert ear.take() == ["1"]
+    assert ear.take() == []  # a new connection has rung once, whatever was missed
+    assert not ear.source.awake()
     leads.add(crm, 2)
     eventually(ear.source.awake, "the bell of a new connection")
     assert ear.take() == ["2"]
@@ -746,19 +796,18 @@ def deaf_pooler(url: str) -> AbstractContextManager[RawServer]:
 
 
 def forward_answers(server: socket.socket, client: socket.socket) -> None:
-    """Pass on what the server says, message by message, and end what it listens to whenever it is ready again."""
+    """Pass on what the server says; before the client hears that it is ready again, end what it listens to."""
+    query = b"UNLISTEN *\0"
     with contextlib.suppress(OSError), server.makefile("rb") as stream:
-        swallowed = 0
+        unlistening = False
         while head := stream.read(5):
-            body = stream.read(int.from_bytes(head[1:], "big") - 4)
-            if swallowed:
-                swallowed -= head[:1] == b"Z"
-                continue
-            client.sendall(head + body)
-            if head[:1] == b"Z":
-                query = b"UNLISTEN *\0"
+            message = head + stream.read(int.from_bytes(head[1:], "big") - 4)
+            ready = head[:1] == b"Z"
+            if ready and not unlistening:
                 server.sendall(b"Q" + (len(query) + 4).to_bytes(4, "big") + query)
-                swallowed = 1
+            elif ready or not unlistening:
+                client.sendall(message)
+            unlistening ^= ready
 
 
 def test_a_pooler_that_delivers_no_notification_is_found_out_and_costs_time_alone(
