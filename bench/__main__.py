@@ -10,20 +10,25 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from bench.capture import capture
 from bench.errors import BenchFailed
 from bench.floor import choose_floor
+from bench.idle import idle
+from bench.latency import latency
 from bench.report import Conditions, as_json, as_text, profile, rows_of
 from bench.sections import Found, backfill, compare_bodies, memory, starts
 from bench.sink import Sink
 from bench.stage import Stage
+from bench.table import Section
+from bench.trigger import trigger
 from syncd.embedded import EmbeddedPostgres
 from syncd.errors import SyncdError
 
-SECTIONS = ("backfill", "memory", "start")
+SECTIONS = ("backfill", "memory", "start", "latency", "trigger", "idle", "capture")
 _TIMES_MORE = 10
 """The many leads of the memory section."""
 
@@ -75,12 +80,27 @@ def _bench(options: argparse.Namespace) -> None:
             starts(stage, sink, crm, options.repeat, found, _say)
         if "memory" in options.only:
             memory(stage, sink, {leads: crm, many: stage.make_crm(many)}, found, _say)
+        found.sections += _capture_sections(options, stage)
     rows = rows_of(found, leads, many)
-    print("\n".join(["", *conditions.lines(found), "", *as_text(rows)]))
+    print("\n".join(["", *conditions.lines(found), *(["", *as_text(rows)] if rows else [])]))
+    for section in found.sections:
+        print("\n".join(["", *section.as_text(judged=found.judged)]))
     if options.profile:
         print("\n".join(["", *profile(found)]))
     if options.json:
         options.json.write_text(json.dumps(as_json(conditions, found, rows), indent=2) + "\n", encoding="utf-8")
+
+
+def _capture_sections(options: argparse.Namespace, stage: Stage) -> list[Section]:
+    """What concerns capture; each its own table."""
+    quick, repeat = options.quick, options.repeat
+    measures: dict[str, Callable[[], Section]] = {
+        "latency": lambda: latency(stage, repeat, 20 if quick else 40, _say),
+        "trigger": lambda: trigger(stage, repeat, 5_000 if quick else 100_000, 1 if quick else 4, _say),
+        "idle": lambda: idle(stage, 10.0 if quick else 60.0, _say),
+        "capture": lambda: capture(stage, 100_000 if quick else 1_000_000, _say),
+    }
+    return [measure() for name, measure in measures.items() if name in options.only]
 
 
 def _say(line: str) -> None:

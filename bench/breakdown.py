@@ -22,7 +22,7 @@ class Breakdown:
     until_sender: float
     """From there to `sender.began`: the lease and the threads."""
     first_page: float
-    """From there to the first page of keys in the ledger."""
+    """From there to the first chunk of keys in the ledger."""
     prepare: float
     """All calls: claiming, reading rows, mapping, encoding, the intent; and waiting for keys or for the processor."""
     post: float
@@ -30,20 +30,20 @@ class Breakdown:
     settle: float
     """All calls but the last: from the acceptance to the outcome in the ledger."""
     capture: float
-    """All pages of keys, beside delivery."""
+    """From `sender.began` to the last key in the ledger, beside delivery, and waiting for the processor with it."""
     calls: int
-    pages: int
+    keys: int
 
     def rows(self) -> list[tuple[str, float]]:
         """Each step in words, with its seconds."""
         return [
             ("start-up: imports, configuration, tables", self.start_up),
             ("lease and threads", self.until_sender),
-            ("first page of keys", self.first_page),
+            ("first chunk of keys", self.first_page),
             (f"prepare and intend, {self.calls} calls", self.prepare),
             (f"post, {self.calls} calls", self.post),
             (f"settle, {self.calls - 1} calls", self.settle),
-            (f"(beside it: capture, {self.pages} pages)", self.capture),
+            (f"(beside it: the scan of {self.keys:,} keys)", self.capture),
         ]
 
 
@@ -55,10 +55,10 @@ def break_down(events: Sequence[dict[str, Any]], spawned: float, accepted: Seque
         spawned: when it was started, in seconds since the epoch.
         accepted: its calls, as the simulator saw them.
     """
-    captures = _of(events, "intake.captured")
+    scans = _of(events, "intake.backfill")  # the first chunk, now and then another, and the end
     finished = _of(events, "call.finished")
     started, began = (_at(_of(events, name)[0]) for name in ("daemon.started", "sender.began"))
-    first = min(max(_at(captures[0]), began), accepted[0].epoch)
+    first = min(max(_at(scans[0]), began), accepted[0].epoch)
     posts = [float(event["seconds"]) for event in finished]
     ends = [_at(event) for event in finished]
     settle = sum(end - call.epoch for end, call in zip(ends[:-1], accepted, strict=False))
@@ -69,9 +69,9 @@ def break_down(events: Sequence[dict[str, Any]], spawned: float, accepted: Seque
         prepare=accepted[-1].epoch - first - sum(posts) - settle,
         post=sum(posts),
         settle=settle,
-        capture=sum(float(event["seconds"]) for event in captures),
+        capture=_at(scans[-1]) - began,
         calls=len(finished),
-        pages=len(captures),
+        keys=scans[-1]["rows"],
     )
 
 

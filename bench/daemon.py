@@ -117,8 +117,13 @@ class Daemon:
         """The most memory that it held, in megabytes of 1,048,576 bytes; known once it has ended."""
         return self._peak_kib / 1024
 
-    def verify_ledger(self, leads: int) -> None:
-        """See that the ledger holds every lead as delivered, and nothing else.
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def verify_ledger(self, leads: int, state: str = "delivered") -> None:
+        """See that the ledger holds every lead in one state, and nothing else.
 
         Raises:
             BenchFailed: that is not so.
@@ -134,8 +139,8 @@ class Daemon:
             raise BenchFailed(f"`syncd status` ended with status {done.returncode}: {done.stderr.decode()}")
         found = json.loads(done.stdout)["syncs"][0]["states"]
         states = {state: count for state, count in found.items() if count}
-        if states != {"delivered": leads}:
-            raise BenchFailed(f"The ledger holds {states} instead of {leads} delivered.")
+        if states != {state: leads}:
+            raise BenchFailed(f"The ledger holds {states} instead of {leads} {state}.")
 
     def events(self) -> list[dict[str, Any]]:
         """What it logged."""

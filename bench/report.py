@@ -14,6 +14,7 @@ from bench.floor import BATCH, Floor, calls_for
 from bench.leads import COLUMNS, MAPPED
 from bench.sections import Found
 from bench.stage import IN_WORDS, LEDGERS
+from bench.table import layout
 
 TIMES_THE_FLOOR: Final = 4.0
 PEAK_MB: Final = 150.0
@@ -53,9 +54,12 @@ class Conditions:
         calls = calls_for(self.leads)
         amount = f"{self.leads:,} leads of {COLUMNS} columns, mapped to {len(MAPPED)} fields"
         versions = f"Python {platform.python_version()}, PostgreSQL {self.server}, SQLite {sqlite3.sqlite_version}"
+        machine = f"{os.cpu_count()} cores, {versions}; fsync on, default durability on both ledgers"
+        if not (found.backfill or found.memory or found.first_start):
+            return [machine]
         said = [
             f"{amount}; calls of at most {BATCH:,}, {calls} in all; rounds: {self.repeat}, the sides in turn",
-            f"{os.cpu_count()} cores, {versions}; fsync on, default durability on both ledgers",
+            machine,
             f"floor: {self.floor.words}",
         ]
         if found.compared:
@@ -110,14 +114,7 @@ def as_text(rows: Sequence[Row]) -> list[str]:
     """The table."""
     head = ("", "syncd", "floor", "ratio", "median", "spread", "bar", "met")
     table = [head, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]
+    return layout(table)
 
 
 def profile(found: Found) -> list[str]:
@@ -156,7 +153,9 @@ def as_json(conditions: Conditions, found: Found, rows: Sequence[Row]) -> dict[s
         ],
         "many_runs": {ledger: asdict(run) for ledger, run in found.many.items()},
         "ready_secs": {"first": found.first_start, "later": found.later_start},
-        "met": all(row.met for row in rows if row.met is not None),
+        "sections": {section.name: section.as_json(judged=found.judged) for section in found.sections},
+        "met": all(row.met for row in rows if row.met is not None)
+        and all(bar.met for section in found.sections for bar in section.bars if found.judged),
     }
 
 

@@ -14,7 +14,8 @@ from bench.daemon import Daemon
 from bench.errors import BenchFailed
 from bench.floor import Floor, calls_for, wait
 from bench.sink import Sink
-from bench.stage import CAMPAIGN, LEDGERS, LICENSES, Ledger, Stage
+from bench.stage import CAMPAIGN, LEDGERS, LICENSES, Ledger, Manner, Stage
+from bench.table import Section
 from syncd.simulator import Settings, Simulator
 
 _LONGEST_SECS = 60.0
@@ -66,6 +67,8 @@ class Found:
     """Seconds to ready, making the ledger."""
     later_start: dict[Ledger, list[float]] = field(default_factory=dict)
     """Seconds to ready, with a ledger that is there."""
+    sections: list[Section] = field(default_factory=list)
+    """What concerns capture."""
 
 
 def compare_bodies(stage: Stage, floor: Floor, leads: int, found: Found) -> None:
@@ -141,7 +144,7 @@ def starts(stage: Stage, sink: Sink, crm: str, repeat: int, found: Found, say: S
     """From the spawn to READY=1, with nothing to send: once making the ledger, once finding it."""
     for _ in range(repeat):
         for ledger in LEDGERS:
-            with stage.configured(crm, ledger, sink.url, start="now") as config:
+            with stage.configured(crm, ledger, sink.url, Manner(start="now")) as config:
                 found.first_start.setdefault(ledger, []).append(_time_start(config))
                 found.later_start.setdefault(ledger, []).append(_time_start(config))
     for ledger in LEDGERS:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from typing import Final, Literal
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
+from bench.errors import BenchFailed
 from bench.leads import WHERE, fields_as_toml, statements
 from syncd.embedded import EmbeddedPostgres
+from syncd.pacing import DAYS
 
 TOKEN: Final = "simulator-token"  # noqa: S105  # the simulator's, and no secret
 CAMPAIGN: Final = "12345"
@@ -23,6 +31,32 @@ LICENSES: Final = 1000
 Ledger = Literal["sqlite", "postgres"]
 LEDGERS: Final[tuple[Ledger, ...]] = ("sqlite", "postgres")
 IN_WORDS: Final[dict[Ledger, str]] = {"sqlite": "SQLite", "postgres": "Postgres"}
+
+Capture = Literal["poll", "listen", "slot"]
+CAPTURES: Final[tuple[Capture, ...]] = ("poll", "listen", "slot")
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What is configured otherwise than for a backfill."""
+
+    capture: Capture = "poll"
+    start: Literal["beginning", "now"] = "beginning"
+    poll_secs: float = 5
+    licenses: int = LICENSES
+    closed: bool = False
+    """Whether nothing may leave, for the hours of delivery are on another day."""
+
+    @property
+    def hours(self) -> list[str]:
+        """The hours of delivery; where closed, a minute of the day after tomorrow."""
+        if not self.closed:
+            return []
+        day = datetime.now(UTC) + timedelta(days=2)
+        return [f"{DAYS[day.weekday()]} 12:00-12:01"]
+
+
+BACKFILL: Final = Manner()
 
 
 class Stage:
@@ -37,6 +71,11 @@ class Stage:
         self._server = server
         self._folder = folder
         self._numbers = count(1)
+
+    @property
+    def server(self) -> EmbeddedPostgres:
+        """The Postgres that holds everything."""
+        return self._server
 
     @property
     def server_version(self) -> str:
@@ -54,15 +93,17 @@ class Stage:
                 connection.execute(statement.encode())
         return url
 
+    def drop_crm(self, url: str) -> None:
+        """Drop a database that `make_crm` made, and its slots."""
+        self._server.drop_database(str(conninfo_to_dict(url)["dbname"]))
+
     def settle(self) -> None:
         """Let the server write what earlier runs left to be written, so that no run pays for another."""
         with psycopg.connect(self._server.url(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
 
     @contextmanager
-    def configured(
-        self, crm: str, ledger: Ledger, sink: str, start: Literal["beginning", "now"] = "beginning"
-    ) -> Iterator[Path]:
+    def configured(self, crm: str, ledger: Ledger, sink: str, manner: Manner = BACKFILL) -> Iterator[Path]:
         """A configuration with a ledger that does not exist yet; both are gone afterwards.
 
         Args:
@@ -80,9 +121,13 @@ class Stage:
             values = {
                 "crm": crm,
                 "ledger": url,
-                "licenses": str(LICENSES),
+                "licenses": str(manner.licenses),
                 "sink": sink,
-                "start": start,
+                "capture": manner.capture,
+                "crm_name": str(conninfo_to_dict(crm)["dbname"]),
+                "poll_secs": str(manner.poll_secs),
+                "hours": json.dumps(manner.hours),
+                "start": manner.start,
                 "where": WHERE,
                 "campaign": CAMPAIGN,
                 "fields": fields_as_toml(),
@@ -101,6 +146,24 @@ class Stage:
             for path in folder.iterdir():
                 path.unlink()
             folder.rmdir()
+
+
+def set_up(config: Path) -> None:
+    """`syncd setup bench --apply`: what capture needs in the CRM.
+
+    Raises:
+        BenchFailed: it was refused.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "syncd", "setup", "bench", "--apply", "--config", str(config)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode != 0:
+        raise BenchFailed(f"`syncd setup` ended with status {done.returncode}: {done.stderr.strip()}")
 
 
 def environment() -> dict[str, str]:
