@@ -9,6 +9,7 @@ Mutable state, used by the intake thread alone (others read `trouble` and `remar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncd.capture import Existing, Page, Position, Source
@@ -59,6 +60,7 @@ class Intake:
         resend_changed: whether a delivered lead becomes pending again when its row changes.
         poll_secs: from one look to the next, where nothing is heard meanwhile.
         sweep_secs: from one sweep to the next.
+        captured: is called as soon as the ledger has leads that wait.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Intake:
         poll_secs: float,
         sweep_secs: float,
         clock: Clock,
+        captured: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self.source = source
@@ -78,6 +81,7 @@ class Intake:
         self._resend_changed = resend_changed
         self._poll_secs = poll_secs
         self._clock = clock
+        self.captured = captured
         self._scanner = Scanner(ledger, source, sweep_secs=sweep_secs, resend_changed=resend_changed, clock=clock)
         # -- mutable --
         self.next_at: Instant = 0.0
@@ -135,6 +139,8 @@ class Intake:
                 sync_id, page.changes, page.reached, self._clock(), resend_changed=self._resend_changed
             )
             new, again = captured.new, captured.again
+            if new or again:
+                self.captured()  # the source is told meanwhile
         now = self._clock()
         self.source.acknowledge(page, now)
         self._failures, self.trouble, self._lost = 0, None, False
@@ -206,6 +212,8 @@ class Intake:
         except CrmError as error:
             self._scanner.failed(self._clock())
             return self._result(began, trouble=error)
+        if scanned.new:
+            self.captured()
         if self._scanner.waits_for_reading:
             self.next_at = began
         return self._result(began, rows=scanned.rows, new=scanned.new, swept=scanned.swept, progress=scanned.progress)

@@ -49,6 +49,8 @@ class Loops:
         self._stopping = threading.Event()
         self._stopped, self._stop = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.wake = threading.Event()
+        for intake in self._intakes:
+            intake.captured = self.wake.set
         self.failure: BaseException | None = None
         self.beats = {"intake": time.monotonic(), "delivery": time.monotonic()}
         self._turns = 0
@@ -110,8 +112,6 @@ class Loops:
                 log.error("ledger.unavailable", reason=str(error), loop="intake")
                 self._stopping.wait(RETRY_SECS)
                 continue
-            if result.new or result.again:
-                self.wake.set()
             self._heard_intake(result)
 
     def _next_intake(self) -> tuple[Intake, float]:
