@@ -1,5 +1,6 @@
 # Needs make and Python 3.11 to 3.13; everything else is set up in .venv from the locks in requirements/.
 # `make help` says what there is. PYTHON=python3.12 picks an interpreter, ARGS="-k quota" goes to pytest.
+# SYNCD_MAJORS=16,17 picks the PostgreSQLs beside 18 that the tests run on; SYNCD_HISTORIES=3000 plays more histories.
 
 PYTHON ?= python3
 WORKERS ?= 2

@@ -142,7 +142,10 @@ class Intake:
             if new or again:
                 self.captured()  # the source is told meanwhile
         now = self._clock()
-        self.source.acknowledge(page, now)
+        try:
+            self.source.acknowledge(page, now)
+        except CrmError as error:  # the ledger has it all the same: it is read again, and known
+            return self._fail(error, began, new=new, again=again)
         self._failures, self.trouble, self._lost = 0, None, False
         self.up_to_date = not page.more and not page.held
         if self.up_to_date:
@@ -192,7 +195,7 @@ class Intake:
         self._ledger.open_gap(sync_id, gap)
         self._scanner.sweep_now(now)
 
-    def _fail(self, error: CrmError, began: Instant) -> IntakeResult:
+    def _fail(self, error: CrmError, began: Instant, *, new: int = 0, again: int = 0) -> IntakeResult:
         """The source begins anew from the ledger: whatever it remembered may be wrong by now."""
         wait = _RETRY_SECS[min(self._failures, len(_RETRY_SECS) - 1)]
         self._failures += 1
@@ -202,7 +205,7 @@ class Intake:
         if isinstance(error, CaptureLost) and self._begun and not self._lost:
             self._miss(self._ledger.register(self.sync, began), str(error), began)
             self._lost = True
-        return self._result(began, current=False)
+        return self._result(began, new=new, again=again, current=False)
 
     # -- scanning --------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from syncd.embedded import EmbeddedPostgres
+from tests.support import majors
 
+MAJOR = int(os.environ.get("SYNCD_POSTGRES", majors.NEWEST))
+"""Of the server that all tests have which ask for no other: SYNCD_POSTGRES=14 runs the suite on that one."""
 FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_senders": "20", "max_replication_slots": "20"}
 
 
@@ -30,7 +34,15 @@ def postgres_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
 @pytest.fixture(scope="session")
 def postgres_server(postgres_template: Path) -> Iterator[EmbeddedPostgres]:
     """A running server, shared by the tests of one worker: leave no roles or settings behind in it."""
-    with EmbeddedPostgres(template=postgres_template, settings=FAST) as server:
+    template = postgres_template if MAJOR == majors.NEWEST else None
+    with EmbeddedPostgres(template=template, bindir=majors.bindir_or_skip(MAJOR), settings=FAST) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=[major for major in majors.chosen() if major != MAJOR])
+def other_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
+    """A running server of each other major, one after the other: pytest puts the tests of each together."""
+    with EmbeddedPostgres(bindir=majors.bindir_or_skip(request.param), settings=FAST) as server:
         yield server
 
 

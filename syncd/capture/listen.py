@@ -66,11 +66,9 @@ class ListenSource:
         objects: Objects,
         about: str,
     ) -> None:
-        self._capture = capture
         self._outboxes = outboxes
         self._relation = relation
         self._key = key
-        self._where = where
         self._configured_start = start
         self._channel = objects.channel
         self._about = about
@@ -203,9 +201,7 @@ class ListenSource:
             )
         if installed.key_type != self._installed.key_type or self._matcher is None:
             self._table.forget()
-            ours = self._table.ours(self._since).as_string(None)
-            where = ours if self._where is None else f"({self._where}\n) AND {ours}"
-            self._matcher = Matcher(self._capture, self._relation, self._key, where, self._about)
+            self._matcher = self._table.matcher(self._since)
         self._installed = installed
 
     def _among(self, latest: dict[str, int], outbox: int) -> tuple[list[Change], str | None]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from psycopg import sql
 
 from syncd.capture import BEGINNING, NOTED, SCANNED, Existing, Start
-from syncd.crm import CrmConnection, Shape, condition, look_at
+from syncd.crm import CrmConnection, Matcher, Shape, condition, look_at
 from syncd.errors import CrmFault
 from syncd.model import Change
 
@@ -100,6 +100,16 @@ class Table:
         # A number that was there at the start is not ours; an instant may be shared with a row that comes after it.
         compare = sql.SQL(">") if kind == "number" else sql.SQL(">=")
         return sql.SQL("{} {} {}").format(column, compare, self.typed(since, self._watermark))
+
+    def matcher(self, since: str) -> Matcher:
+        """Finds which keys are those of rows that are ours, and meet the operator's condition.
+
+        Raises:
+            CrmError: the catalogue cannot say what `since` means.
+        """
+        ours = self.ours(since).as_string(None)
+        where = ours if self._where is None else f"({self._where}\n) AND {ours}"
+        return Matcher(self._connection, self._relation, self._key, where, self._about)
 
     def scan(self, since: str, after: str | None, limit: int) -> Sequence[Change]:
         """Keys of rows that are ours, in the key's order, after a key; fewer than `limit` at the end."""

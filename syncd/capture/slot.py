@@ -86,10 +86,10 @@ class SlotSource:
         self._about = about
         self._poll_secs = poll_secs
         self._table = Table(capture, relation, key=key, watermark=watermark, where=where, about=about)
-        self._matcher = Matcher(capture, relation, key, where, about)
         self._stream = Stream(stream, objects.slot, objects.publication, about, self._setup)
         # -- mutable --
         self.notice: str | None = None
+        self._matcher: Matcher | None = None
         self.slot_lag_bytes: int | None = None
         self._since = BEGINNING
         self._identity: str | None = None
@@ -117,6 +117,8 @@ class SlotSource:
         """Go on from where the ledger is; nothing that was seen in an earlier life is remembered."""
         self._forget()
         self._since = position.since
+        self._matcher = None
+        self._table.forget()
         found = self._look()
         return self._go_on(position.identity, position.watermark, found, self._identify(found))
 
@@ -292,14 +294,18 @@ class SlotSource:
         """The keys as text with their versions, which of them have a row that matches, and the snapshot of that."""
         try:
             versions = self._as_text(gathered.versions)
+            if self._matcher is None:
+                self._matcher = self._table.matcher(self._since)
             matched = self._matcher.matching(list(versions))
         except CrmFault:
             self._table.forget()
+            self._matcher = None
             if self._table.holds(list(gathered.versions)):
                 raise
             # They were written when the key had another type: whether their rows are there, only a sweep can tell.
             gathered.gap = f"{self._about}: the type of {self._key} was changed; changes before it may be missing."
             gathered.versions, gathered.xids = {}, set()
+            self._matcher = self._table.matcher(self._since)
             matched = self._matcher.matching([])
             versions = {}
         return versions, matched.keys, matched.snapshot

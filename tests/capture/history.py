@@ -1,7 +1,7 @@
-"""Short made-up histories of a table: several writers, late commits, rollbacks, bulk statements, faults of syncd's own.
+"""Short made-up histories of a table: several writers, late commits, rollbacks, bulk statements, faults of all kinds.
 
 One thread plays all the writers, so that a seed gives the same order of commits again; no writer ever waits for
-another (SKIP LOCKED).
+another (SKIP LOCKED, and a key that is in somebody's hands is left alone).
 """
 
 from __future__ import annotations
@@ -17,39 +17,17 @@ from psycopg import sql
 
 from syncd.errors import LedgerUnavailable
 from syncd.ledger import Ledger
-from syncd.ledger.captures import Captured
-from syncd.model import Change, Instant
-from tests.capture.harness import Catcher, Kit, Leads
+from tests.capture.harness import Catcher, Kit, Leads, Refusing
 
-WRITERS = 5
+WRITERS = 8
 MARKS = {
     "timestamptz": "clock_timestamp()",
     "timestamp": "clock_timestamp()",
     "bigint": "nextval('marks')",
 }
 """What an update writes; an insert writes the column's default."""
-
-
-class Refusing(Ledger):
-    """A ledger whose next commits may fail, as with a full disk; nothing of such a transaction stays."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger.home, ledger.hasher)
-        self.refuse = 0
-
-    def capture(
-        self,
-        sync_id: int,
-        changes: Sequence[Change],
-        reached: str | None,
-        now: Instant,
-        *,
-        resend_changed: bool,
-    ) -> Captured:
-        if self.refuse and changes:
-            self.refuse -= 1
-            raise LedgerUnavailable("The made-up disk is full.")
-        return super().capture(sync_id, changes, reached, now, resend_changed=resend_changed)
+LOOKBACKS = (300.0, 300.0, 0.02, 0.0)
+"""Most transactions are longer than the last two."""
 
 
 @dataclass
@@ -59,6 +37,8 @@ class Writer:
     connection: psycopg.Connection
     working: bool = False
     savepoint: bool = False
+    deleted: set[int] = field(default_factory=set)
+    revived: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -72,31 +52,45 @@ class History:
     next_key: int = 1
     committed: set[str] = field(default_factory=set)
     """Keys that a reader could ever see."""
+    hidden: set[str] = field(default_factory=set)
+    """Keys that were written where no trigger fires."""
+    free: set[int] = field(default_factory=set)
+    """Keys of rows that were deleted."""
 
     def play(self, steps: int) -> None:
         """So many steps, then the end of every transaction."""
-        moves: list[tuple[int, Callable[[], None]]] = [
+        moves: list[tuple[float, Callable[[], None]]] = [
             (6, self._insert),
-            (2, self._bulk),
+            (1, self._bulk),
+            (1, self._copy),
+            (1, self._upsert),
             (3, self._update),
             (1, self._delete),
+            (1, self._revive),
+            (1, self._hide),
             (1, self._savepoint),
             (5, self._commit),
             (1, self._rollback),
             (8, self._turn),
-            (1, self._restart),
+            (0.7, self._restart),
             (1, self._fault),
+            (0.2, self._kill_syncd),
+            (0.2, self._kill_writer),
         ]
         weights, actions = [weight for weight, _ in moves], [action for _, action in moves]
         for _ in range(steps):
             self.chance.choices(actions, weights)[0]()
+        self.end()
+
+    def end(self, how: str = "COMMIT") -> None:
+        """Every transaction ends."""
         for writer in self.writers:
-            self._end(writer, "COMMIT")
+            self._end(writer, how)
 
     def settle(self) -> None:
         """syncd comes to rest."""
         self.ledger.refuse = 0
-        self.catcher.drain()
+        self.catcher.recover()
 
     # -- the writers -------------------------------------------------------------------------------------------
 
@@ -105,43 +99,78 @@ class History:
         writer.working = True  # psycopg begins a transaction with the first statement
         return writer
 
-    def _run(self, query: str, parameters: Sequence[Any] = ()) -> None:
-        self._writer().connection.execute(sql.SQL(query), parameters)
+    def _run(self, query: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor:
+        return self._writer().connection.execute(sql.SQL(query), parameters)
+
+    def _new_keys(self, count: int) -> range:
+        keys = range(self.next_key, self.next_key + count)
+        self.next_key += count
+        return keys
 
     def _insert(self) -> None:
-        self._run("INSERT INTO leads (id) VALUES (%s)", (self.next_key,))
-        self.next_key += 1
+        self._run("INSERT INTO leads (id) VALUES (%s)", self._new_keys(1))
 
     def _bulk(self) -> None:
-        count = self.chance.randint(3, 12)
-        self._run(
-            "INSERT INTO leads (id) SELECT * FROM generate_series(%s::bigint, %s::bigint)",
-            (self.next_key, self.next_key + count - 1),
-        )
-        self.next_key += count
+        keys = self._new_keys(self.chance.randint(3, 12))
+        self._run("INSERT INTO leads (id) SELECT * FROM generate_series(%s::bigint, %s::bigint)", (keys[0], keys[-1]))
+
+    def _copy(self) -> None:
+        with self._writer().connection.cursor().copy("COPY leads (id) FROM STDIN") as copy:
+            for key in self._new_keys(self.chance.randint(1, 8)):
+                copy.write_row([key])
 
     def _some_keys(self) -> list[int]:
         return [self.chance.randint(1, self.next_key) for _ in range(self.chance.randint(1, 6))]
 
-    def _update(self) -> None:
+    def _mark(self) -> str:
         # Half of them write the instant of their transaction's beginning, which may be long ago.
         fresh = MARKS[self.catcher.leads.mark_type]
-        mark = fresh if "next" in fresh or self.chance.random() < 0.5 else "now()"
+        return fresh if "next" in fresh or self.chance.random() < 0.5 else "now()"
+
+    def _upsert(self) -> None:
         self._run(
-            f"UPDATE leads SET updated_at = {mark} WHERE id IN (SELECT id FROM leads WHERE id = ANY(%s::bigint[])"
-            " FOR UPDATE SKIP LOCKED)",
+            "WITH held AS (SELECT id FROM leads WHERE id = ANY(%s::bigint[]) FOR UPDATE SKIP LOCKED)"
+            " INSERT INTO leads (id) SELECT id FROM held UNION SELECT %s::bigint"
+            f" ON CONFLICT (id) DO UPDATE SET updated_at = {self._mark()}",
+            (self._some_keys(), self._new_keys(1)[0]),
+        )
+
+    def _update(self) -> None:
+        self._run(
+            f"UPDATE leads SET updated_at = {self._mark()} WHERE id IN"
+            " (SELECT id FROM leads WHERE id = ANY(%s::bigint[]) FOR UPDATE SKIP LOCKED)",
             (self._some_keys(),),
         )
 
     def _delete(self) -> None:
-        self._run(
-            "DELETE FROM leads WHERE id IN (SELECT id FROM leads WHERE id = ANY(%s::bigint[]) FOR UPDATE SKIP LOCKED)",
-            (self._some_keys()[:1],),
-        )
+        writer = self._writer()
+        rows = writer.connection.execute(
+            "DELETE FROM leads WHERE id IN"
+            " (SELECT id FROM leads WHERE id = ANY(%s::bigint[]) FOR UPDATE SKIP LOCKED) RETURNING id",
+            (self._some_keys(),),
+        ).fetchall()
+        if not writer.savepoint:  # else the delete may be undone alone
+            writer.deleted.update(key for (key,) in rows)
+
+    def _revive(self) -> None:
+        """A key that was deleted is used again."""
+        if self.free:
+            key = self.chance.choice(sorted(self.free))
+            writer = self._writer()
+            self.free.discard(key)
+            writer.revived.add(key)
+            writer.connection.execute("INSERT INTO leads (id) VALUES (%s)", (key,))
+
+    def _hide(self) -> None:
+        connection, key = self._writer().connection, self._new_keys(1)[0]
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("INSERT INTO leads (id) VALUES (%s)", (key,))
+        connection.execute("SET LOCAL session_replication_role = origin")
+        self.hidden.add(str(key))
 
     def _savepoint(self) -> None:
         writer = self._writer()
-        writer.connection.execute("ROLLBACK TO SAVEPOINT s" if writer.savepoint else "SAVEPOINT s")
+        writer.connection.execute("ROLLBACK TO s" if writer.savepoint else "SAVEPOINT s")
         writer.savepoint = True
 
     def _commit(self) -> None:
@@ -157,11 +186,16 @@ class History:
             rows = writer.connection.execute("SELECT id::text FROM leads").fetchall()  # its own rows among them
             writer.connection.commit()
             self.committed.update(key for (key,) in rows)
+            there = {int(key) for (key,) in rows}
+            self.free |= (writer.deleted | writer.revived) - there
         else:
-            writer.connection.rollback()
+            with suppress(psycopg.OperationalError):  # it may have been killed
+                writer.connection.rollback()
+            self.free |= writer.revived
         writer.working = writer.savepoint = False
+        writer.deleted, writer.revived = set(), set()
 
-    # -- syncd -------------------------------------------------------------------------------------------------
+    # -- syncd, and what befalls it ------------------------------------------------------------------------------
 
     def _turn(self) -> None:
         with suppress(LedgerUnavailable):
@@ -173,26 +207,42 @@ class History:
     def _fault(self) -> None:
         self.ledger.refuse = self.chance.randint(1, 2)
 
+    def _kill_syncd(self) -> None:
+        self.catcher.kill(self.catcher.admin)
+
+    def _kill_writer(self) -> None:
+        writer = self.chance.choice(self.writers)
+        self.catcher.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (writer.connection.info.backend_pid,))
+        self._end(writer, "ROLLBACK")
+        writer.connection.close()
+        writer.connection = psycopg.connect(self.catcher.admin_url)
+
 
 def begin(
     kit: Kit,
     url: str,
-    connections: Sequence[psycopg.Connection],
     ledger: Ledger,
+    writers: list[Writer],
     seed: int,
     **described: Any,
 ) -> History:
-    """A history on a fresh table, in a database of its own; the first of `connections` makes the table."""
+    """A history on a fresh table, in a database of its own; the first of the writers makes the table."""
     chance = random.Random(seed)
     kind = list(MARKS)[seed % 3]
-    default = "nextval('marks')" if kind == "bigint" else ("now()" if chance.random() < 0.7 else "clock_timestamp()")
+    default = "nextval('marks')" if kind == "bigint" else chance.choice(("now()", "now()", "clock_timestamp()"))
+    described = {"lookback_secs": chance.choice(LOOKBACKS)} | described
     leads = Leads(mark_type=kind, mark_default=default, **described)
-    admin = connections[0]
+    admin = writers[0].connection
     admin.execute("DROP TABLE IF EXISTS leads")
     admin.execute("DROP SEQUENCE IF EXISTS marks")
     admin.execute("CREATE SEQUENCE marks")
     leads.create(admin)
+    before = chance.choice((0, 0, 1, 20))
+    admin.execute("INSERT INTO leads (id) SELECT * FROM generate_series(1, %s)", (before,))
     admin.commit()
     refusing = Refusing(ledger)
     catcher = Catcher(kit, url, leads, refusing)
-    return History(catcher, refusing, [Writer(connection) for connection in connections[:WRITERS]], chance)
+    catcher.install()
+    history = History(catcher, refusing, writers, chance, next_key=before + 1)
+    history.committed = {str(key) for key in range(1, before + 1)}
+    return history

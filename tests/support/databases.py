@@ -13,8 +13,18 @@ from syncd.embedded import EmbeddedPostgres
 
 EMPTY = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
-DROP SCHEMA IF EXISTS public, syncd CASCADE;
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type IN ('client backend', 'walsender');
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database();
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT pubname FROM pg_publication LOOP
+        EXECUTE format('DROP PUBLICATION %I', name);
+    END LOOP;
+END
+$$;
+DROP SCHEMA IF EXISTS public, syncd, syncd_outbox CASCADE;
 CREATE SCHEMA public;
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 """
@@ -32,7 +42,12 @@ def shared_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture(name="database")
 def emptied_database(shared_database: str) -> str:
     """In place of the fixture of that name at the top: the shared database, empty."""
-    with psycopg.connect(shared_database, autocommit=True) as admin:
+    return emptied(shared_database)
+
+
+def emptied(url: str) -> str:
+    """The database at `url`, with nothing of an earlier test in it, nor anybody."""
+    with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(sql.Identifier(admin.info.dbname)))
         admin.execute(EMPTY)
-    return shared_database
+    return url

@@ -74,7 +74,8 @@ class Process:
                 return []
             return found
 
-        return eventually(matching, f"{name} {fields} x{count}; log:\n{self.output[-3000:]}")[count - 1]
+        what = f"{name} {fields} x{count}; log:\n{self.output[-3000:]}"
+        return eventually(matching, what, secs=90)[count - 1]  # longer than the longest wait between two tries
 
     def wait_until_sending(self) -> None:
         """Until it has the lease and its loops turn."""
