@@ -344,7 +344,8 @@ def test_a_toasted_key_that_an_update_does_not_repeat_is_known_or_is_a_gap(stage
 
 
 def test_a_row_without_a_key_is_left_alone(stage: Set) -> None:
-    at = stage(make="CREATE TABLE leads (id int UNIQUE, updated_at timestamptz DEFAULT now(), note text, pk serial PRIMARY KEY)")
+    columns = "id int UNIQUE, updated_at timestamptz DEFAULT now(), note text, pk serial PRIMARY KEY"
+    at = stage(make=f"CREATE TABLE leads ({columns})")
     at.execute("INSERT INTO leads (id) VALUES (1), (NULL), (2)")
     at.drain()
     assert at.keys == {"1", "2"}
