@@ -235,6 +235,7 @@ class SlotSource:
         if self._key_type != (found.relation, found.key_type):
             self._key_type = found.relation, found.key_type
             self._table.forget()
+            self._matcher = None
         return found
 
     def _identify(self, found: Look) -> System:
