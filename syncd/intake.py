@@ -94,6 +94,7 @@ class Intake:
         self._sync_id: int | None = None  # None: the source does not know yet where the ledger is
         self._failures = 0
         self._begun = False
+        self._has_just_read = False
         self._lost = False
         self._gap: str | None = None  # to be said in the next result
 
@@ -112,8 +113,12 @@ class Intake:
             LedgerError: the ledger cannot take it; nothing was acknowledged.
         """
         began = self._clock()
-        if self.next_at > began and not self._has_heard() and self._may_scan(began):
+        # In turn, where looks are due faster than they can be made: neither may starve the other.
+        may_look_later = self.next_at > began or self._has_just_read
+        if may_look_later and not self._has_heard() and self._may_scan(began):
+            self._has_just_read = False
             return self._scan(began)
+        self._has_just_read = True
         try:
             return self._read(began)
         except CrmError as error:

@@ -171,6 +171,14 @@ def test_what_changes_meanwhile_is_read_between_two_chunks_and_goes_first(ledger
     assert ledger.waiting(stage.sync_id).fresh
 
 
+def test_looks_that_are_always_due_do_not_starve_a_scan(ledger: Ledger) -> None:
+    stage = Stage(ledger, Table(letters("abcdefg")))
+    stage.intake._poll_secs = 0.0
+    for _ in range(8):
+        stage.turn()
+    assert stage.keys == letters("abcdefg")
+
+
 def test_a_backfill_goes_on_after_a_restart_where_it_was(ledger: Ledger) -> None:
     stage = Stage(ledger, Table(letters("abcdefg")))
     stage.turn()
