@@ -94,7 +94,7 @@ class Intake:
         self._sync_id: int | None = None  # None: the source does not know yet where the ledger is
         self._failures = 0
         self._begun = False
-        self._has_just_read = False
+        self._is_late = False  # whether the next look was due when the last one had ended
         self._lost = False
         self._gap: str | None = None  # to be said in the next result
 
@@ -114,15 +114,16 @@ class Intake:
         """
         began = self._clock()
         # In turn, where looks are due faster than they can be made: neither may starve the other.
-        may_look_later = self.next_at > began or self._has_just_read
+        may_look_later = self.next_at > began or self._is_late
         if may_look_later and not self._has_heard() and self._may_scan(began):
-            self._has_just_read = False
+            self._is_late = False
             return self._scan(began)
-        self._has_just_read = True
         try:
-            return self._read(began)
+            result = self._read(began)
         except CrmError as error:
-            return self._fail(error, began)
+            result = self._fail(error, began)
+        self._is_late = self.next_at <= self._clock()
+        return result
 
     def _has_heard(self) -> bool:
         return self.trouble is None and self.source.awake()
