@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
-from syncd.ledger.calls import Claim, Intent
+from syncd.ledger.calls import Claim, Intent, new_call_id
 from syncd.ledger.captures import Captured, SyncPosition
 from syncd.ledger.lease import LEASE_SECS, RENEW_SECS, Lease
 from syncd.ledger.ledger import Ledger, open_ledger
 from syncd.ledger.outcomes import Ending
+from syncd.ledger.resolving import Findings, HeldLead, OpenCall, pack_prints
 
 __all__ = [
     "LEASE_SECS",
@@ -19,9 +20,14 @@ __all__ = [
     "Captured",
     "Claim",
     "Ending",
+    "Findings",
+    "HeldLead",
     "Intent",
     "Lease",
     "Ledger",
+    "OpenCall",
     "SyncPosition",
+    "new_call_id",
     "open_ledger",
+    "pack_prints",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,6 +30,8 @@ from syncd.states import CallState, LeadState
 
 PENDING: ColumnElement[str] = literal_column("'pending'")
 """Written into the statement, not bound: only so may the planner choose the partial index."""
+SURGE_SECS = 3600.0
+"""`max_leads_per_hour` looks back so far."""
 IN_FLIGHT: ColumnElement[bool] = lead.c.state.in_([literal_column("'sending'"), literal_column("'held'")])
 
 
@@ -56,6 +60,10 @@ class Intent:
     lead_ids: Sequence[int] = ()
     fingerprints: Mapping[int, bytes] = field(default_factory=dict)
     persons: Mapping[int, bytes] = field(default_factory=dict)
+    prints: bytes = b""
+    """The keyed hash of each record, as `resolving.pack_prints` gives it."""
+    marker: str | None = None
+    """The field that every record is stamped in with the call's id."""
 
 
 def claim(connection: Connection, sync_id: int, limit: int) -> Claim:
@@ -66,6 +74,17 @@ def claim(connection: Connection, sync_id: int, limit: int) -> Claim:
         .where(lead.c.sync_id == sync_id, lead.c.state == PENDING)
         .order_by(lead.c.rank, lead.c.captured_at, lead.c.id)
         .limit(limit)
+    ).all()
+    return Claim(seq or 0, [Claimed._make(row) for row in rows])
+
+
+def claim_these(connection: Connection, home: Home, sync_id: int, ids: Sequence[int]) -> Claim:
+    """Those of some leads that are pending still."""
+    seq = connection.scalar(select(sync.c.seq).where(sync.c.id == sync_id))
+    rows = connection.execute(
+        select(lead.c.id, lead.c.key, lead.c.captured_at, lead.c.fingerprint)
+        .where(home.among(lead.c.id, ids), lead.c.sync_id == sync_id, lead.c.state == PENDING)
+        .order_by(lead.c.rank, lead.c.captured_at, lead.c.id)
     ).all()
     return Claim(seq or 0, [Claimed._make(row) for row in rows])
 
@@ -101,6 +120,14 @@ def settle_unsent(
             )
         ).rowcount
         settled[state.value] = settled.get(state.value, 0) + moved
+    twins = [{"lead": found.lead_id, "hash": found.person} for found in settlements if found.person is not None]
+    if twins:
+        connection.execute(
+            update(lead)
+            .where(lead.c.id == bindparam("lead"), lead.c.state == "duplicate")
+            .values(person=bindparam("hash")),
+            twins,
+        )
     shift_tally(connection, sync_id, settled | {"pending": -sum(settled.values())})
     return settled
 
@@ -172,6 +199,8 @@ def intend(connection: Connection, home: Home, term: int | None, intent: Intent,
             quota_day=intent.quota_day,
             leads=len(intent.lead_ids),
             body_hash=intent.body_hash,
+            prints=intent.prints or None,
+            marker=intent.marker,
             started_at=intent.started_at,
             deadline_at=intent.deadline_at,
         )
@@ -202,7 +231,20 @@ def _take_aboard(connection: Connection, home: Home, intent: Intent, number: int
                 update(lead).where(lead.c.id == bindparam("lead")).values({column: bindparam("hash")}),
                 [{"lead": lead_id, "hash": value} for lead_id, value in hashes.items()],
             )
+    _count_fresh(connection, intent, number, sync_id)
     shift_tally(connection, sync_id, {"pending": -moved, "sending": moved})
+
+
+def _count_fresh(connection: Connection, intent: Intent, number: int, sync_id: int) -> None:
+    """Write how many of a call's leads a surge is told by: they came within the hour, and since the resumption."""
+    resumed_at = connection.scalar(select(sync.c.resumed_at).where(sync.c.id == sync_id)) or 0.0
+    fresh = select(func.count()).where(
+        lead.c.call_n == number,
+        IN_FLIGHT,
+        lead.c.rank == 0,
+        lead.c.captured_at > max(intent.started_at - SURGE_SECS, resumed_at),
+    )
+    connection.execute(update(call).where(call.c.n == number).values(fresh=fresh.scalar_subquery()))
 
 
 def check_term(connection: Connection, home: Home, term: int | None) -> None:
@@ -247,3 +289,8 @@ def busy_until(connection: Connection, now: Instant, concurrent: int, hold_secs:
         )
     )
     return started[-concurrent] + hold_secs if len(started) >= concurrent else None
+
+
+def new_call_id(now: Instant) -> str:
+    """An id for a call: unique for ever, sorts by time, and short enough to type."""
+    return f"{datetime.fromtimestamp(now, UTC):%y%m%d-%H%M%S}-{secrets.token_hex(3)}"

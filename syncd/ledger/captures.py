@@ -219,6 +219,7 @@ CLEARED: dict[str, Any] = {
     "rule": None,
     "reason": None,
     "changed": 0,
+    "absent_at": None,
 }
 """What a lead forgets when it becomes pending again; `history` keeps it."""
 

@@ -12,8 +12,10 @@ from sqlalchemy import func, insert, select
 from syncd.config import Config, read_secret
 from syncd.errors import LedgerSchemaError
 from syncd.ledger import calls, captures, migration, outcomes, views
+from syncd.ledger.doubts import Doubts
 from syncd.ledger.hashes import Hasher, key_beside
 from syncd.ledger.home import Home, make_private
+from syncd.ledger.recovering import Restoration
 from syncd.ledger.schema import meta, sync, tally
 from syncd.model import Change, Instant, Settlement
 from syncd.states import LeadState
@@ -35,6 +37,8 @@ class Ledger:
     def __init__(self, home: Home, hasher: Hasher) -> None:
         self.home = home
         self.hasher = hasher
+        self.doubts = Doubts(home)
+        self.restoration = Restoration(home)
         self._numbers: dict[str, int] = {}
 
     def close(self) -> None:
@@ -164,6 +168,11 @@ class Ledger:
         """The pending leads that have waited longest; nothing is written."""
         with self.home.read() as connection:
             return calls.claim(connection, sync_id, limit)
+
+    def claim_these(self, sync_id: int, ids: Sequence[int]) -> calls.Claim:
+        """Those of some leads that are pending still."""
+        with self.home.read() as connection:
+            return calls.claim_these(connection, self.home, sync_id, ids)
 
     def known_persons(self, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
         """Those who are on their way, or were delivered since."""

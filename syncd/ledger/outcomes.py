@@ -47,6 +47,7 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
             http_status=ending.http_status,
             verdict=ending.verdict,
             sentence=ending.sentence,
+            prints=call.c.prints if ending.state is CallState.UNKNOWN else null(),
         )
         .returning(call.c.sync_id)
     ).one_or_none()
@@ -60,7 +61,7 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     in_flight = (lead.c.call_n == number, IN_FLIGHT)
     counted = connection.execute(select(lead.c.state, func.count()).where(*in_flight).group_by(lead.c.state))
     came_from: dict[str, int] = {state: leads for state, leads in counted.all()}  # noqa: C416  # Row is no tuple to mypy
-    settled = _settle_refused(connection, home, ending)
+    settled = _settle_refused(connection, home, number, ending)
     for state, leads in _settle_rest(connection, home, number, ending, resend_changed=resend_changed).items():
         settled[state] = settled.get(state, 0) + leads
     shifts = dict(settled)
@@ -76,7 +77,7 @@ def _is_written(connection: Connection, number: int, ending: Ending) -> bool:
     return tuple(row) == (ending.state.value, ending.ended_at, ending.verdict)
 
 
-def _settle_refused(connection: Connection, home: Home, ending: Ending) -> dict[str, int]:
+def _settle_refused(connection: Connection, home: Home, number: int, ending: Ending) -> dict[str, int]:
     """The leads that wolkvox named: rejected, or pending where their row has changed since."""
     if not ending.refused:
         return {}
@@ -85,20 +86,22 @@ def _settle_refused(connection: Connection, home: Home, ending: Ending) -> dict[
         by_reason[error.reason].append(lead_id)
     rejected = again = 0
     for reason, ids in by_reason.items():
-        among = home.among(lead.c.id, ids)
+        # A late outcome finds leads that a check has let go of meanwhile: they may be in another call by now.
+        among = home.among(lead.c.id, ids) & (lead.c.call_n == number) & IN_FLIGHT
         changed = list(connection.scalars(select(lead.c.id).where(among, lead.c.changed == 1)))
         if changed:
             remember_life(connection, home, changed, ending.ended_at, f"refused by wolkvox: {reason}")
             _back_to_pending(connection, home, changed, ending.ended_at)
         rejected += connection.execute(
             update(lead)
-            .where(among, IN_FLIGHT)
+            .where(among)
             .values(
                 state="rejected",
                 settled_at=ending.ended_at,
                 rule="wolkvox",
                 field="",
                 reason=reason,
+                absent_at=None,
                 fingerprint=None,
                 person=None,
             )
@@ -128,7 +131,7 @@ def _settle_rest(
             _back_to_pending(connection, home, changed, ending.ended_at, keep_hashes=True)
             settled["pending"] = len(changed)
     settled[ending.rest.value] = connection.execute(
-        update(lead).where(*rest).values(state=ending.rest.value, settled_at=ending.ended_at, changed=0)
+        update(lead).where(*rest).values(state=ending.rest.value, settled_at=ending.ended_at, changed=0, absent_at=None)
     ).rowcount
     return settled
 

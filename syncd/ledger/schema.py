@@ -28,7 +28,7 @@ from sqlalchemy import (
 from syncd.states import CallState, LeadState
 
 SCHEMA = "syncd"
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a ledger at any other is refused."""
 
 metadata = MetaData(schema=SCHEMA)
@@ -81,6 +81,9 @@ sync = Table(
     Column("scanned_to", Text),  # how far that is: the last key
     Column("scanned", BigInteger, nullable=False, server_default="0"),  # and how many rows
     Column("scan_estimate", BigInteger),  # of about how many
+    Column("paused_at", Double),  # since when nothing of it is sent; NULL: it is
+    Column("pause_reason", Text),
+    Column("resumed_at", Double),
 )
 
 # Keys that were there before a start which no column of the table tells: a sweep leaves them out.
@@ -103,6 +106,7 @@ call = Table(
     Column("term", BigInteger, nullable=False),
     Column("quota_day", Text, nullable=False),
     Column("leads", Integer, nullable=False),
+    Column("fresh", Integer, nullable=False, server_default="0"),  # of these, the ones that a surge is told by
     Column("body_hash", LargeBinary),
     Column("started_at", Double, nullable=False),
     Column("deadline_at", Double, nullable=False),
@@ -110,6 +114,12 @@ call = Table(
     Column("http_status", Integer),
     Column("verdict", Text),
     Column("sentence", Text),
+    Column("prints", LargeBinary),  # of each record that was sent, while that may be asked: see `hashes.prints`
+    Column("marker", Text),  # the field that every record was stamped in with the call's id; NULL: none was
+    Column("found", Integer, nullable=False, server_default="0"),  # leads that were later seen to be in wolkvox
+    Column("checks", Integer, nullable=False, server_default="0"),  # how often wolkvox was asked about it
+    Column("checked_at", Double),  # when last
+    Column("resolved_by", Text),  # how an unknown outcome became known: "verified", or an operator's word
     CheckConstraint(f"state IN ({_one_of(CallState)})", name="call_state_known"),
     CheckConstraint("(state = 'intended') = (ended_at IS NULL)", name="call_ended_with_an_outcome"),
     CheckConstraint("(kind = 'add_record') = (leads > 0)", name="call_carries_leads"),
@@ -136,7 +146,8 @@ lead = Table(
     Column("field", Text),
     Column("rule", Text),
     Column("reason", Text),
-    Column("rank", Integer, nullable=False, server_default="0"),  # 1 was there at the start: it waits behind 0
+    Column("rank", Integer, nullable=False, server_default="0"),  # 1 waits behind 0
+    Column("absent_at", Double),  # held: when wolkvox was first seen not to have it
     UniqueConstraint("sync_id", "key", name="lead_key"),
     # One CASE, the commonest states first: checks with lists of states cost SQLite more than the writes themselves.
     CheckConstraint(
@@ -173,6 +184,19 @@ tally = Table(
     Column("state", Text, primary_key=True),
     Column("leads", BigInteger, nullable=False),
     CheckConstraint("leads >= 0", name="tally_not_negative"),
+)
+
+# What people did to the ledger, and why.
+act = Table(
+    "act",
+    metadata,
+    Column("id", _Number, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),  # pause, resume, retry, resolve, recover
+    Column("subject", Text, nullable=False),  # a sync, a lead of it, or a call
+    Column("reason", Text, nullable=False),
+    Column("leads", BigInteger, nullable=False),
 )
 
 lease = Table(

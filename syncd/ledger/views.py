@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 from syncd.errors import UnknownName
 from syncd.ledger.calls import PENDING
 from syncd.ledger.captures import EXISTING_RANK
-from syncd.ledger.schema import call, history, lead, lease, sync, tally
+from syncd.ledger.schema import act, call, history, lead, lease, sync, tally
 from syncd.model import Instant
 
 
@@ -28,6 +28,8 @@ class SyncView:
     scan_estimate: int | None
     gap: str | None
     """Why a sweep of the whole table is due; None: it is not."""
+    paused: str | None
+    """Why nothing of it is sent; None: it is."""
 
 
 def syncs(connection: Connection) -> list[SyncView]:
@@ -45,6 +47,7 @@ def syncs(connection: Connection) -> list[SyncView]:
             scanned=row.scanned,
             scan_estimate=row.scan_estimate,
             gap=row.gap,
+            paused=row.pause_reason,
         )
         for row in connection.execute(select(sync).order_by(sync.c.id)).all()
     ]
@@ -118,7 +121,7 @@ def leads(connection: Connection, name: str, state: str | None, limit: int) -> l
     Raises:
         UnknownName: where the ledger knows no such sync.
     """
-    query = _leads().where(lead.c.sync_id == _sync_id(connection, name))
+    query = _leads().where(lead.c.sync_id == sync_id_of(connection, name))
     if state is not None:
         query = query.where(lead.c.state == state)
     return [LeadView(*row) for row in connection.execute(query.order_by(lead.c.id.desc()).limit(limit))]
@@ -128,7 +131,7 @@ def rejected_by_reason(connection: Connection, name: str) -> list[tuple[str, str
     """How many leads were rejected, by field, rule and reason; the most first."""
     rows = connection.execute(
         select(lead.c.field, lead.c.rule, lead.c.reason, func.count().label("leads"))
-        .where(lead.c.sync_id == _sync_id(connection, name), lead.c.state == "rejected")
+        .where(lead.c.sync_id == sync_id_of(connection, name), lead.c.state == "rejected")
         .group_by(lead.c.field, lead.c.rule, lead.c.reason)
         .order_by(func.count().desc())
     )
@@ -150,7 +153,7 @@ def trace(connection: Connection, name: str, key: str) -> tuple[LeadView, list[E
     Raises:
         UnknownName: where the ledger has no such sync or key.
     """
-    sync_id = _sync_id(connection, name)
+    sync_id = sync_id_of(connection, name)
     row = connection.execute(_leads().where(lead.c.sync_id == sync_id, lead.c.key == key)).one_or_none()
     if row is None:
         raise UnknownName(
@@ -159,7 +162,7 @@ def trace(connection: Connection, name: str, key: str) -> tuple[LeadView, list[E
         )
     view = LeadView(*row)
     lives = connection.execute(
-        select(history, call.c.id.label("call_id"), call.c.started_at.label("sent_at"))
+        select(history, *_OF_ITS_CALL)
         .join_from(history, lead, history.c.lead_id == lead.c.id)
         .join(call, history.c.call_n == call.c.n, isouter=True)
         .where(lead.c.sync_id == sync_id, lead.c.key == key)
@@ -170,26 +173,65 @@ def trace(connection: Connection, name: str, key: str) -> tuple[LeadView, list[E
     for life in lives:
         if life.captured_at != captured:
             events.append(Event(life.captured_at, "captured", None))
-            captured = life.captured_at
-        if life.call_id:
-            events.append(Event(life.sent_at, "sending", life.call_id))
+        events += _of_call(life, life.left_state)
         if life.settled_at is not None:
-            what = life.left_state + (f": {life.reason}" if life.reason else "")
-            events.append(Event(life.settled_at, what, life.call_id))
+            events.append(Event(life.settled_at, _settled(life.left_state, life.reason, life), life.call_id))
         events.append(Event(life.at, f"pending again: {life.cause}", None))
         captured = life.at
-    if view.captured_at != captured:
+    last = connection.execute(
+        select(lead.c.captured_at, lead.c.settled_at, *_OF_ITS_CALL)
+        .join_from(lead, call, lead.c.call_n == call.c.n, isouter=True)
+        .where(lead.c.sync_id == sync_id, lead.c.key == key)
+    ).one()
+    if view.captured_at != captured and (not events or view.captured_at > events[0].at):
         events.append(Event(view.captured_at, "captured" if not events else "captured again", None))
-    if view.call_id:
-        sent_at = connection.scalar(select(call.c.started_at).where(call.c.id == view.call_id))
-        events.append(Event(sent_at or view.captured_at, "sending", view.call_id))
-    if view.state == "held":
-        ended = connection.scalar(select(call.c.ended_at).where(call.c.id == view.call_id))
-        events.append(Event(ended or view.captured_at, "held: what became of the call is not known", view.call_id))
+    events += _of_call(last, view.state)
     if view.settled_at is not None:
-        what = view.state + (f": {view.reason}" if view.reason else "")
-        events.append(Event(view.settled_at, what, view.call_id))
+        events.append(Event(view.settled_at, _settled(view.state, view.reason, last), view.call_id))
+    for pause in _pauses(connection, name, events[0].at, view.settled_at):
+        later = (place for place, event in enumerate(events) if event.at > pause.at)
+        events.insert(next(later, len(events)), pause)
     return view, events
+
+
+_OF_ITS_CALL = (
+    call.c.id.label("call_id"),
+    call.c.started_at.label("sent_at"),
+    call.c.ended_at.label("call_ended_at"),
+    call.c.resolved_by,
+)
+
+
+def _of_call(row: Any, state: str) -> list[Event]:
+    """The steps of a call: when it was sent, and that its outcome was not known, where that is or was so."""
+    if not row.call_id:
+        return []
+    events = [Event(row.sent_at, "sending", row.call_id)]
+    if state == "held" or (row.resolved_by is not None and row.call_ended_at is not None):
+        events.append(
+            Event(row.call_ended_at or row.sent_at, "held: what became of the call is not known", row.call_id)
+        )
+    return events
+
+
+def _settled(state: str, reason: str | None, row: Any) -> str:
+    """How a life ended, and who said so where wolkvox's reply did not."""
+    why = reason or (row.resolved_by if row.call_id else None)
+    return state + (f": {why}" if why else "")
+
+
+def _pauses(connection: Connection, name: str, since: Instant, until: Instant | None) -> list[Event]:
+    """When its sync was paused and resumed while a lead lived."""
+    rows = connection.execute(
+        select(act.c.at, act.c.who, act.c.what, act.c.reason)
+        .where(act.c.subject == name, act.c.what.in_(("pause", "resume")), act.c.at >= since)
+        .order_by(act.c.id)
+    )
+    return [
+        Event(row.at, f"its sync was {row.what}d by {row.who}: {row.reason}", None)
+        for row in rows
+        if until is None or row.at <= until
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +249,10 @@ class CallView:
     http_status: int | None
     verdict: str | None
     sentence: str | None
+    checks: int
+    """How often wolkvox was asked what became of it."""
+    resolved_by: str | None
+    """How an unknown outcome became known: ``verified``, a setting, or who said so and why."""
 
 
 def calls(connection: Connection, *, unresolved: bool, limit: int) -> list[CallView]:
@@ -223,13 +269,15 @@ def calls(connection: Connection, *, unresolved: bool, limit: int) -> list[CallV
         call.c.http_status,
         call.c.verdict,
         call.c.sentence,
+        call.c.checks,
+        call.c.resolved_by,
     ).join_from(call, sync, call.c.sync_id == sync.c.id, isouter=True)
     if unresolved:
         query = query.where(call.c.state.in_(("intended", "unknown")))
-    return [CallView(*row) for row in connection.execute(query.order_by(call.c.n.desc()).limit(limit))]
+    return [CallView(*tuple(row)) for row in connection.execute(query.order_by(call.c.n.desc()).limit(limit))]
 
 
-def _sync_id(connection: Connection, name: str) -> int:
+def sync_id_of(connection: Connection, name: str) -> int:
     found = connection.scalar(select(sync.c.id).where(sync.c.name == name))
     if found is None:
         raise UnknownName(f'The ledger knows no sync "{name}".', "See `syncd status` for those that it knows.")

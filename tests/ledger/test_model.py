@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,9 +17,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import select
 
-from syncd.errors import LedgerError, QuotaSpent, SenderDeposed
-from syncd.ledger import Claim, Ending, Intent, Lease, Ledger
+from syncd.errors import LedgerError, QuotaSpent, SenderDeposed, UnknownName
+from syncd.ledger import Claim, Ending, Findings, Intent, Lease, Ledger
+from syncd.ledger import schema as table
+from syncd.ledger.acts import RETRIED
+from syncd.ledger.resolving import pack_prints
 from syncd.model import Change, RecordError, Rejection, Settlement
 from syncd.states import TRANSITIONS, CallState, LeadState
 from tests.support.effort import examples
@@ -34,6 +39,10 @@ ENDS = {
     CallState.UNKNOWN: LeadState.HELD,
 }
 BUDGET = 6
+AGAIN_SECS = 60.0
+"""Two absences must be so far apart."""
+PERSONS = {key: bytes([number // 2]) * 16 for number, key in enumerate(KEYS)}
+"""Keyed hashes of who the leads are: two leads each."""
 _numbers = itertools.count(1)
 
 
@@ -46,6 +55,8 @@ class Lead:
     seq: int = 0
     changed: bool = False
     call: int | None = None
+    absent_at: float | None = None
+    person: bytes | None = None
 
 
 @dataclass
@@ -54,7 +65,13 @@ class Call:
 
     state: str
     started_at: float
+    id: str = ""
     keys: list[str] = field(default_factory=list)
+    checks: int = 0
+    found: int = 0
+    """Leads that were later seen to be in wolkvox."""
+    by: str | None = None
+    """Who resolved it."""
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -68,7 +85,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.number = next(_numbers)
         self.now = NOON + self.number * 1e6
         self.resend = resend
-        self.sync_id = self.ledger.register(f"sync-{self.number}", self.now)
+        self.name = f"sync-{self.number}"
+        self.sync_id = self.ledger.register(self.name, self.now)
         self.day = f"day-{self.number}"
         self.leads: dict[str, Lead] = {}
         self.calls: dict[int, Call] = {}
@@ -76,6 +94,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.watermark: str | None = None
         self.claim: Claim | None = None
         self.before: dict[str, str] = {}
+        self.paused: str | None = None
+        self.acts = len(self.ledger.doubts.acts(10_000))
 
     # -- what intake does ------------------------------------------------------------------------------------
 
@@ -98,7 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 elif lead.state in ("delivered", "unchanged") and not self.resend:
                     pass
                 elif lead.state != "pending":
-                    lead.state, lead.call = "pending", None
+                    lead.state, lead.call, lead.absent_at = "pending", None, None
                     again += 1
         self.watermark = reached or self.watermark
         captured = self.ledger.capture(
@@ -125,7 +145,11 @@ class LedgerMachine(RuleBasedStateMachine):
         moved = [key for key in (lead.key for lead in chosen) if self._may_settle(key)]
         for key in moved:
             self.leads[key].state = state
-        settlements = [Settlement(lead.id, state, why) for lead in chosen]
+            if state == "duplicate":
+                self.leads[key].person = PERSONS[key]
+        settlements = [
+            Settlement(lead.id, state, why, PERSONS[lead.key] if state == "duplicate" else None) for lead in chosen
+        ]
         settled = self.ledger.settle_unsent(self.sync_id, self.claim.seq, settlements, self.now)
         assert sum(settled.values()) == len(moved)
 
@@ -142,7 +166,19 @@ class LedgerMachine(RuleBasedStateMachine):
         term = self.lease.term - 1 if stale else self.lease.term
         call_id = f"{self.number}-{next(_numbers)}"
         ids = [lead.id for lead in chosen]
-        intent = Intent(call_id, "add_record", "1", self.day, BUDGET, None, self.now, self.now + 75, ids)
+        intent = Intent(
+            call_id,
+            "add_record",
+            "1",
+            self.day,
+            BUDGET,
+            None,
+            self.now,
+            self.now + 75,
+            ids,
+            persons={lead.id: PERSONS[lead.key] for lead in chosen},
+            prints=pack_prints({lead.id: lead.key.encode() * 16 for lead in chosen}),
+        )
         pending = all(self.leads[lead.key].state == "pending" for lead in chosen)
         expected: type[Exception] | None
         expected = SenderDeposed if stale else QuotaSpent if len(self.calls) >= BUDGET else None
@@ -153,10 +189,11 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.ledger.intend(term, intent, sync_id=self.sync_id, seq=self.claim.seq)
             return
         number, _ = self.ledger.intend(term, intent, sync_id=self.sync_id, seq=self.claim.seq)
-        self.calls[number] = Call("intended", self.now, [lead.key for lead in chosen])
+        self.calls[number] = Call("intended", self.now, call_id, [lead.key for lead in chosen])
         for claimed in chosen:
             lead = self.leads[claimed.key]
             lead.state, lead.call, lead.changed = "sending", number, lead.seq > self.claim.seq
+            lead.person = PERSONS[claimed.key]
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data(), end=st.sampled_from(list(ENDS)))
@@ -177,21 +214,170 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         call.state = end
         counts: dict[str, int] = {}
-        for key in call.keys:
+        for key in self._in_flight(number):
             after = self._after(self.leads[key], "rejected" if key in refused else rest.value)
             counts[after] = counts.get(after, 0) + 1
         settled = self.ledger.finish(number, ending, resend_changed=self.resend)
         assert {state: leads for state, leads in settled.items() if leads} == counts
+
+    def _in_flight(self, number: int) -> list[str]:
+        return [key for key, lead in self.leads.items() if lead.call == number and lead.state in ("sending", "held")]
 
     def _after(self, lead: Lead, state: str) -> str:
         if state == "held":
             lead.state = "held"
             return state
         resend = lead.changed and (state != "delivered" or self.resend)
-        lead.state, lead.changed = "pending" if resend else state, False
+        lead.state, lead.changed, lead.absent_at = "pending" if resend else state, False, None
+        if state != "delivered":
+            lead.person = None
         if lead.state == "pending":
             lead.call = None
         return lead.state
+
+    # -- what verification and people do ---------------------------------------------------------------------
+
+    def _unknown(self) -> list[int]:
+        return sorted(number for number, call in self.calls.items() if call.state == "unknown")
+
+    def _ids(self, keys: Iterable[str]) -> list[int]:
+        found = self._rows()
+        return [found[key]["id"] for key in keys]  # type: ignore[misc]  # numbers
+
+    def _release(self, keys: list[str]) -> int:
+        """Leads go back, and those that were left out as their duplicates; how many of both."""
+        persons = {self.leads[key].person for key in keys} - {None}
+        twins = [key for key, lead in self.leads.items() if lead.state == "duplicate" and lead.person in persons]
+        for key in (*keys, *twins):
+            lead = self.leads[key]
+            lead.state, lead.call, lead.changed, lead.absent_at, lead.person = "pending", None, False, None, None
+        return len(keys) + len(twins)
+
+    def _close(self, number: int, by: str) -> None:
+        call = self.calls[number]
+        if not self._in_flight(number):
+            whole, some = call.found >= len(call.keys), call.found > 0
+            call.state, call.by = "accepted" if whole else "accepted_in_part" if some else "refused", by
+
+    @precondition(lambda self: self._unknown())
+    @rule(data=st.data(), stale=st.booleans())
+    def note_check(self, data: st.DataObject, *, stale: bool) -> None:
+        """wolkvox was asked: some leads are there, some are not, and of some nothing is certain."""
+        number = data.draw(st.sampled_from(self._unknown()))
+        held = self._in_flight(number)
+        found = {key: data.draw(st.sampled_from(["there", "absent", "unsure"])) for key in held}
+        there, absent = ([key for key in held if found[key] == finding] for finding in ("there", "absent"))
+        strangers = [key for key in self.leads if key not in held and data.draw(st.booleans())]  # answered too late
+        findings = Findings(self._ids([*there, *strangers]), self._ids([*absent, *strangers]))
+        assert self.lease.term is not None
+        if stale:
+            with pytest.raises(SenderDeposed):
+                self._note(number, findings, self.lease.term - 1)
+            return
+        counts: dict[str, int] = {}
+        for key in there:
+            after = self._after(self.leads[key], "delivered")
+            counts[after] = counts.get(after, 0) + 1
+        gone = []
+        for key in (key for key in held if key not in there):
+            lead = self.leads[key]
+            if found[key] == "unsure":
+                lead.absent_at = None
+            elif lead.absent_at is None:
+                lead.absent_at = self.now
+            elif self.now - lead.absent_at >= AGAIN_SECS:
+                gone.append(key)
+        if gone:
+            counts["pending"] = counts.get("pending", 0) + self._release(gone)
+        call = self.calls[number]
+        call.checks, call.found = call.checks + 1, call.found + len(there)
+        self._close(number, "verified")
+        settled = self._note(number, findings, self.lease.term)
+        assert {state: leads for state, leads in settled.items() if leads} == counts
+
+    def _note(self, number: int, findings: Findings, term: int) -> dict[str, int]:
+        return self.ledger.doubts.note_check(
+            number, findings, self.now, again_secs=AGAIN_SECS, resend_changed=self.resend, term=term
+        )
+
+    @precondition(lambda self: self._unknown())
+    @rule(data=st.data(), state=st.sampled_from(["delivered", "pending"]), who=st.sampled_from(["setting", "ana"]))
+    def decide(self, data: st.DataObject, state: str, who: str) -> None:
+        """A setting, or somebody, says what became of a call."""
+        number = data.draw(st.sampled_from(self._unknown()))
+        call, word = self.calls[number], LeadState(state)
+        chosen = self._in_flight(number)
+        if who == "setting":
+            chosen = [key for key in chosen if data.draw(st.booleans())]
+        ids = self._ids(chosen)
+        counts: dict[str, int] = {}
+        if state == "delivered":
+            call.found += len(chosen)
+            for key in chosen:
+                after = self._after(self.leads[key], state)
+                counts[after] = counts.get(after, 0) + 1
+        elif chosen:
+            counts = {"pending": self._release(chosen)}
+        doubts = self.ledger.doubts
+        if who == "setting":
+            self._close(number, who)
+            settled = doubts.decide(
+                number, word, self.now, who, resend_changed=self.resend, only=ids, term=self.lease.term
+            )
+        else:
+            self._close(number, "ana: because")
+            settled = doubts.resolve(call.id, word, self.now, who, "because", resend_changed=self.resend)
+            self.acts += 1
+        assert {name: leads for name, leads in settled.items() if leads} == counts
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def ask_again(self, data: st.DataObject) -> None:
+        """Somebody wants a call verified at once; or one whose outcome is known, or under way."""
+        number = data.draw(st.sampled_from(sorted(self.calls)))
+        call = self.calls[number]
+        if call.state != "unknown":
+            with pytest.raises(UnknownName):
+                self.ledger.doubts.resolve(call.id, None, self.now, "ana", "why", resend_changed=self.resend)
+            return
+        self.ledger.doubts.resolve(call.id, None, self.now, "ana", "why", resend_changed=self.resend)
+        call.checks = 0
+        self.acts += 1
+
+    @rule(state=st.sampled_from(RETRIED))
+    def retry_all(self, state: LeadState) -> None:
+        """Somebody sends the leads of a state on their way again."""
+        keys = [key for key, lead in self.leads.items() if lead.state == state]
+        assert self.ledger.doubts.retry_state(self.name, state, self.now, "ana", "mended") == len(keys)
+        self._retried(keys)
+
+    @rule(key=st.sampled_from(KEYS))
+    def retry_one(self, key: str) -> None:
+        lead = self.leads.get(key)
+        if lead is None or lead.state not in RETRIED:
+            with pytest.raises(UnknownName):
+                self.ledger.doubts.retry_key(self.name, key, self.now, "ana", "mended")
+            return
+        assert self.ledger.doubts.retry_key(self.name, key, self.now, "ana", "mended") == lead.state
+        self._retried([key])
+
+    def _retried(self, keys: list[str]) -> None:
+        self.acts += 1
+        for key in keys:
+            lead = self.leads[key]
+            lead.state, lead.call, lead.person = "pending", None, None
+
+    @rule(reason=st.sampled_from(["holiday", "surge"]))
+    def pause(self, reason: str) -> None:
+        assert self.ledger.doubts.pause(self.name, self.now, "ana", reason) == (self.paused is None)
+        self.paused = self.paused or reason
+        self.acts += 1
+
+    @rule()
+    def resume(self) -> None:
+        assert self.ledger.doubts.resume(self.name, self.now, "ana", "over") == (self.paused is not None)
+        self.paused = None
+        self.acts += 1
 
     # -- what a start does -----------------------------------------------------------------------------------
 
@@ -199,11 +385,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def start_again(self) -> None:
         assert self.lease.term is not None
         given_up = self.ledger.give_up_intended(self.lease.term, self.now)
-        lost = [call for call in self.calls.values() if call.state == "intended"]
-        assert sorted(leads for _, leads in given_up) == sorted(len(call.keys) for call in lost)
-        for call in lost:
+        lost = {number: call for number, call in self.calls.items() if call.state == "intended"}
+        assert sorted(leads for _, leads in given_up) == sorted(len(call.keys) for call in lost.values())
+        for number, call in lost.items():
             call.state = "unknown"
-            for key in call.keys:
+            for key in self._in_flight(number):
                 self.leads[key].state = "held"
 
     @rule()
@@ -227,8 +413,10 @@ class LedgerMachine(RuleBasedStateMachine):
         for key, lead in self.leads.items():
             row = found[key]
             assert (row["state"], row["version"], row["changed"]) == (lead.state, lead.version, int(lead.changed))
+            assert (row["absent_at"], row["person"]) == (lead.absent_at, lead.person)
             if lead.state in ("sending", "held", "delivered"):
                 assert row["call_n"] == lead.call
+            assert lead.absent_at is None or lead.state == "held"
         self.now += 0.001
         for key, state in self.before.items():
             after = LeadState(self.leads[key].state)
@@ -240,6 +428,27 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.tally() == self.ledger.recount()
         assert self.ledger.calls_started(self.day) == len(self.calls) <= BUDGET
         assert self.ledger.position(self.sync_id).watermark == self.watermark
+
+    @invariant()
+    def every_call_is_where_the_model_has_it(self) -> None:
+        with self.ledger.home.read() as connection:
+            found = {row.n: row for row in connection.execute(select(table.call).where(table.call.c.n.in_(self.calls)))}
+        assert set(found) == set(self.calls)
+        for number, call in self.calls.items():
+            row = found[number]
+            assert (row.state, row.checks, row.found) == (call.state, call.checks, call.found)
+            assert row.resolved_by == call.by
+            assert (row.prints is not None) == (call.state in ("intended", "unknown")), "kept while they are asked for"
+            if call.state == "unknown":
+                assert {(lead.key, lead.print) for lead in self.ledger.doubts.held(number)} == {
+                    (key, key.encode() * 8) for key in self._in_flight(number)
+                }
+        assert {call.number for call in self.ledger.doubts.unresolved()} >= set(self._unknown())
+
+    @invariant()
+    def what_people_did_is_written(self) -> None:
+        assert len(self.ledger.doubts.acts(10_000)) == self.acts
+        assert self.ledger.doubts.paused(self.sync_id) == self.paused
 
     @invariant()
     def calls_in_flight_are_counted(self) -> None:
