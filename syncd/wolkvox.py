@@ -10,11 +10,13 @@ Mutable state: none that outlives a call; the token, which never changes.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BytesIO
 from socket import SHUT_RDWR, socket
 from typing import Any
 
@@ -28,10 +30,17 @@ from syncd.model import Campaign, Exchange
 
 CONNECT_SECS = 10.0
 REPLY_LIMIT_BYTES = 64 * 1024 * 1024
-"""More than 10,000 error entries need; an export of 60,000 records is read with a limit of its own."""
+"""More than 10,000 error entries need."""
+EXPORT_LIMIT_BYTES = 256 * 1024 * 1024
+"""What a call may give at most (vendor's documentation)."""
 SERVER_SECS = 60.0
 """wolkvox's own limit for one call (vendor's documentation): until then a call may still be at work there."""
 _CHUNK = 65_536
+# urllib3's lines quote addresses, and so the customer that is asked about; Python shows its warnings unasked.
+_talk = logging.getLogger("urllib3")
+_talk.setLevel(logging.CRITICAL)
+_talk.propagate = False
+_talk.addHandler(logging.NullHandler())
 
 
 class Wire:
@@ -142,17 +151,35 @@ class Wolkvox:
             "campaign_id": campaign.id,
             "campaign_status": campaign.status,
         }
-        return self._exchange("POST", "campaign.php", query, body)
+        return self._exchange("POST", "campaign.php", query, body, REPLY_LIMIT_BYTES)
 
     def token_info(self) -> Exchange:
         """What wolkvox has counted of the token's calls today."""
-        return self._exchange("GET", "information.php", {"api": "token_info"}, None)
+        return self._exchange("GET", "information.php", {"api": "token_info"}, None, REPLY_LIMIT_BYTES)
 
     def campaigns(self, campaign_id: str) -> Exchange:
         """What wolkvox says of one campaign."""
-        return self._exchange("GET", "information.php", {"api": "campaigns", "campaign": campaign_id}, None)
+        query = {"api": "campaigns", "campaign": campaign_id}
+        return self._exchange("GET", "information.php", query, None, REPLY_LIMIT_BYTES)
 
-    def _exchange(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Exchange:
+    def export(self, campaign_id: str) -> Exchange:
+        """Every record of a campaign, dialled or not; 60,000 at most."""
+        query = {"api": "campaign_15", "campaign_id": campaign_id}
+        return self._exchange("GET", "campaign.php", query, None, EXPORT_LIMIT_BYTES)
+
+    def find_record(self, campaign_id: str, customer_id: str) -> Exchange:
+        """The records of one customer in a campaign."""
+        query = {"api": "find_record", "campaign_id": campaign_id, "customer_phone": "", "customer_id": customer_id}
+        return self._exchange("GET", "campaign.php", query, None, REPLY_LIMIT_BYTES)
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        limit: int,
+    ) -> Exchange:
         wire = Wire()
         began = time.monotonic()
         timer = threading.Timer(self.timeout_secs, wire.expire)
@@ -176,7 +203,7 @@ class Wolkvox:
                     allow_redirects=False,
                     stream=True,
                 ) as response:
-                    received = _bounded(response)
+                    received = _bounded(response, limit)
                     status = response.status_code
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as caught:
             error = _words(caught, wire)
@@ -189,14 +216,14 @@ class _TooLongError(ValueError):
     pass
 
 
-def _bounded(response: requests.Response) -> bytes:
+def _bounded(response: requests.Response, limit: int) -> bytes:
     """The reply's body after decompression, up to the limit."""
-    received = bytearray()
+    received = BytesIO()  # gives its bytes away without a second copy of them
     for chunk in response.iter_content(_CHUNK):
-        received += chunk
-        if len(received) > REPLY_LIMIT_BYTES:
+        received.write(chunk)
+        if received.tell() > limit:
             raise _TooLongError
-    return bytes(received)
+    return received.getvalue()
 
 
 def _words(caught: Exception, wire: Wire) -> str:
