@@ -9,7 +9,7 @@ import orjson
 
 from syncd.crm import RowReader
 from syncd.fieldmap import FieldMap
-from syncd.ledger import Claim, Ledger
+from syncd.ledger import Claim, Ledger, pack_prints
 from syncd.model import Campaign, Claimed, Instant, Record, Rejection, Settlement
 from syncd.states import LeadState
 
@@ -29,6 +29,10 @@ class Lane:
     dedupe_secs: float
     marker: str | None
     """The field that is stamped with the call's id, or None."""
+    max_age_secs: float | None = None
+    """A lead that has waited longer is not sent any more; None for no limit."""
+    max_per_hour: int | None = None
+    """More leads within an hour pause the sync; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Batch:
     """The leads that need no call."""
     fingerprints: dict[int, bytes]
     persons: dict[int, bytes]
+    prints: bytes
+    """The keyed hash of each record, without the marker; see `pack_prints`."""
     captured_at: Sequence[Instant]
     """When each lead of `lead_ids` was captured."""
 
@@ -54,12 +60,14 @@ def prepare(lane: Lane, ledger: Ledger, sync_id: int, claim: Claim, call_id: str
         CrmError: their rows cannot be read.
         LedgerError: the ledger cannot be asked who was called already.
     """
-    rows = {row[0]: row for row in lane.reader.read([lead.key for lead in claim.leads])}
-    settlements = [Settlement(lead.id, LeadState.WITHDRAWN) for lead in claim.leads if lead.key not in rows]
-    found = [lead for lead in claim.leads if lead.key in rows] if settlements else claim.leads
+    fresh, settlements = _fresh(lane, claim.leads, now)
+    rows = {row[0]: row for row in lane.reader.read([lead.key for lead in fresh])}
+    settlements += [Settlement(lead.id, LeadState.WITHDRAWN) for lead in fresh if lead.key not in rows]
+    found = [lead for lead in fresh if lead.key in rows] if settlements else fresh
     sieve = _Sieve(lane, ledger, sync_id, now, settlements)
     sent: list[Claimed] = []
     pieces: list[bytes] = []
+    prints: dict[int, bytes] = {}
     # Block by block: ten thousand records of some forty fields are more memory than all the rest of syncd.
     for begin in range(0, len(found), _BLOCK):
         block = found[begin : begin + _BLOCK]
@@ -67,6 +75,7 @@ def prepare(lane: Lane, ledger: Ledger, sync_id: int, claim: Claim, call_id: str
         kept = sieve.sift(block, mapped)
         if not kept:
             continue
+        prints |= {lead.id: ledger.hasher.record(record) for lead, record in kept}
         if lane.marker is not None:
             for _, record in kept:
                 record[lane.marker] = call_id
@@ -78,8 +87,18 @@ def prepare(lane: Lane, ledger: Ledger, sync_id: int, claim: Claim, call_id: str
         settlements=settlements,
         fingerprints=sieve.fingerprints,
         persons=sieve.persons,
+        prints=pack_prints(prints),
         captured_at=[lead.captured_at for lead in sent],
     )
+
+
+def _fresh(lane: Lane, leads: Sequence[Claimed], now: Instant) -> tuple[Sequence[Claimed], list[Settlement]]:
+    """The leads that are not too old to be called, and what becomes of the others."""
+    if lane.max_age_secs is None:
+        return leads, []
+    oldest = now - lane.max_age_secs
+    expired = [Settlement(lead.id, LeadState.EXPIRED) for lead in leads if lead.captured_at < oldest]
+    return [lead for lead in leads if lead.captured_at >= oldest] if expired else leads, expired
 
 
 class _Sieve:
@@ -132,7 +151,7 @@ class _Sieve:
             person = persons.get(lead.id)
             # A lead that has changed since it was delivered is pending, and so is not among them itself.
             if person is not None and person in taken:
-                self._settlements.append(Settlement(lead.id, LeadState.DUPLICATE))
+                self._settlements.append(Settlement(lead.id, LeadState.DUPLICATE, person=person))
                 self.fingerprints.pop(lead.id, None)
                 continue
             if person is not None:

@@ -109,6 +109,8 @@ class Calls:
             return self._replies.not_json()
         if len(records) > MAX_RECORDS:
             return self._replies.too_many(len(records))
+        if self._settings.poison and self._settings.poison.encode() in request.body:
+            return self._replies.unnamed(len(records))
         inspected = inspect(records, kind, self._policy) if self._settings.validate else Inspected(records, ())
         return self._take(request, campaign_id, status, records, inspected, store=store)
 

@@ -56,6 +56,10 @@ class Replies:
         http = self._settings.accepted_status if status == 201 else status
         return Reply(http, body, "" if kept else "records", records, kept)
 
+    def unnamed(self, records: int) -> Reply:
+        """All were refused, and nothing says for which of them: a guess, with the words that were SEEN."""
+        return self.refusal(404, "0 records has been added, please validate the data", "unnamed", records)
+
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Reply:
         """What a read found."""
         return Reply(200, self._envelope(200, "Successful", rows))

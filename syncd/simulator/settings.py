@@ -50,6 +50,8 @@ class Settings:
     """Records the operation may hold; -1 is 50,000 up to 2 licences and 8,000 each beyond; 0 is no limit."""
     mixed: Literal["keep", "refuse", "keep-404"] = "keep"
     """A batch with some bad records (UNKNOWN): keep the good, refuse all, or keep the good yet answer 404."""
+    poison: str = ""
+    """A body that has this text in it is refused as a whole, and no record is named (UNKNOWN); empty: none is."""
     duplicates: Literal["append", "replace", "ignore"] = "append"
     """A customer_id that the campaign holds already (UNKNOWN)."""
     total_registers: Literal["blank", "int", "string"] = "blank"

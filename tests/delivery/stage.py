@@ -13,14 +13,15 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 import psycopg
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from syncd.batch import Lane
 from syncd.crm import CrmConnection, RowReader
-from syncd.delivery import LOOK_SECS, Delivery, DeliveryResult, Rules
+from syncd.delivery import LOOK_SECS, ClockGate, Delivery, DeliveryResult, Rules
 from syncd.fieldmap import FieldRule, compile_map
 from syncd.ledger import Lease, Ledger
 from syncd.ledger.schema import call
+from syncd.ledger.schema import lease as lease_table
 from syncd.model import Campaign, Change, Exchange
 from syncd.pacing import OpenHours
 from syncd.simulator import Settings, Simulator
@@ -98,12 +99,19 @@ class Stage:
         where: str | None = "consent",
         syncs: Sequence[str] = ("web",),
         campaigns: Sequence[str] = ("12345",),
+        max_age_hours: float | None = None,
+        max_per_hour: int | None = None,
+        verify_calls: int = 0,
+        crm_clock: Callable[[], float] | None = None,
     ) -> None:
         self.home_url = home_url
         self.crm_url = crm
         self.clock = Clock()
         self.resend = resend
         self._given = (where, dedupe_hours, marker)
+        self._max_age_secs = None if max_age_hours is None else max_age_hours * 3600
+        self._max_per_hour = max_per_hour
+        self._crm_clock = crm_clock
         self._syncs, self._campaigns = syncs, campaigns
         self.rules = Rules(
             batch_size=batch_size,
@@ -114,6 +122,7 @@ class Stage:
             daily_limit=licenses * 1000,
             reserve_calls=reserve,
             concurrent_calls=1,
+            verify_calls=verify_calls,
         )
         self._stack = ExitStack()
         self._url, self._timeout_secs = url, timeout_secs
@@ -150,6 +159,7 @@ class Stage:
             self.rules,
             self.term,
             self.clock,
+            None if self._crm_clock is None else ClockGate(self.ledger, self._crm_clock),
         )
 
     def lane(self, sync: str, campaign: str) -> Lane:
@@ -164,6 +174,8 @@ class Stage:
             dedupe_by=None if dedupe_hours is None else "tel1",
             dedupe_secs=(dedupe_hours or 0) * 3600,
             marker=marker,
+            max_age_secs=self._max_age_secs,
+            max_per_hour=self._max_per_hour,
         )
 
     def term(self) -> int:
@@ -222,7 +234,10 @@ class Stage:
     def start_again(self) -> list[tuple[str, int]]:
         """The process died, and another begins."""
         self.lease.release()
-        assert self.lease.acquire()
+        if not self.lease.acquire():  # it died in taking the lease: time passes until that lapses
+            with self.ledger.home.write() as connection:
+                connection.execute(update(lease_table).values(expires_at=0.0))
+            assert self.lease.acquire()
         self.delivery = self.new_delivery()
         return self.ledger.give_up_intended(self.term(), self.clock())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -50,7 +50,6 @@ PARKED = [
         900,
     ),
     Parked(400, "SOME PARAMETERS ARE REQUIRED", "call-malformed", "held", "understand", 3600),
-    Parked(404, "0 records has been added, please validate the data", "records-refused", "held", "named none", 300),
 ]
 
 
@@ -171,6 +170,153 @@ def _spoil(stage: Stage, key: str) -> None:
         return real(campaign, json.dumps(records).encode())
 
     stage.client.client.add_record = add_record  # type: ignore[method-assign]  # all else is real
+
+
+# -- refused as a whole, and nobody is named -----------------------------------------------------------------
+
+PESTE = Settings(poison="peste", keep_bodies=40, licenses=5)
+
+
+@pytest.mark.parametrize("place", [0, 66, 199])
+def test_one_poisoned_lead_of_many_is_found_and_the_others_are_delivered(start: Start, place: int) -> None:
+    stage = start(sim=PESTE)
+    keys = stage.add(*(f"lead-{number}" for number in range(200)))
+    stage.change(keys[place], captured=False, name="La peste")
+    stage.run(60)
+    states = stage.states()
+    assert states.pop(keys[place]) == "rejected"
+    assert set(states.values()) == {"delivered"}
+    assert len(stage.accepted()) == 199
+    row = stage.lead(keys[place])
+    assert (row["rule"], row["field"]) == ("wolkvox", "")
+    assert "refuses every call that this lead is in" in str(row["reason"])
+    assert len(stage.calls()) == stage.posts() <= 2 * 8 + 8
+    stage.change(keys[place], name="Curada")
+    stage.run(1000)
+    assert stage.states()[keys[place]] == "delivered"
+
+
+def test_a_campaign_that_refuses_all_is_parked_and_nobody_is_rejected(start: Start) -> None:
+    stage = start(sim=replace(PESTE, poison="customer_id"))
+    keys = stage.add(*(f"lead-{number}" for number in range(50)))
+    stage.run(250, look_secs=30)
+    assert stage.states() == dict.fromkeys(keys, "pending")
+    assert stage.posts() == 1 + 4
+    assert "does not say why" in stage.turn().standing.reason
+    stage.run(4 * 3600, look_secs=60)
+    assert stage.states() == dict.fromkeys(keys, "pending")
+    assert stage.posts() <= 8 * 5
+
+
+def test_it_comes_back_by_itself_once_the_campaign_takes_leads_again(stage: Stage) -> None:
+    body = json.dumps({"code": "404", "error": "true", "msg": "0 records has been added, please validate the data"})
+    stage.simulator.script(Fault("reply", api="add_record", status=404, body=body, times=4))
+    keys = stage.add("ana", "beto", "carla")
+    stage.run(250)
+    assert (stage.states(), stage.posts()) == (dict.fromkeys(keys, "pending"), 4)
+    assert stage.turn().standing.state == "held"
+    stage.run(60)
+    assert stage.states() == dict.fromkeys(keys, "delivered")
+    assert stage.posts() == 5
+
+
+def test_a_lone_poisoned_lead_waits_and_keeps_nobody_else_from_leaving(start: Start) -> None:
+    stage = start(sim=PESTE, max_wait_secs=5)
+    (bad,) = stage.add("peste")
+    stage.run(100)
+    assert (stage.states(), stage.posts()) == ({bad: "pending"}, 1)
+    stage.run(200, look_secs=5)
+    (good,) = stage.add("ana")
+    stage.run(30)
+    assert stage.states() == {bad: "rejected", good: "delivered"}
+
+
+def test_a_lone_poisoned_lead_that_lasts_costs_few_calls(start: Start) -> None:
+    stage = start(sim=PESTE)
+    (bad,) = stage.add("peste")
+    stage.run(4 * 3600, look_secs=300)
+    assert stage.states() == {bad: "pending"}
+    assert stage.posts() <= 8
+
+
+def test_a_poisoned_lead_that_is_corrected_meanwhile_is_not_rejected(start: Start) -> None:
+    stage = start(sim=PESTE)
+    keys = stage.add("peste", "ana", "beto")
+    stage.turn()
+    stage.turn()  # it was sent alone
+    assert len(stage.bodies()[-1]) == 1
+    stage.change(keys[0], document="curada")
+    stage.run(1000)
+    assert stage.states() == dict.fromkeys(keys, "delivered")
+    assert stage.accepted() == {"curada": 1, "ana": 1, "beto": 1}
+
+
+OTHER = {
+    "unknown": (Fault("cut-after", api="add_record", nth=4), {"held"}),
+    "maintenance": (Fault("maintenance", api="add_record", nth=4), set()),
+    "quota": (Fault("maintenance", api="add_record", nth=4, body="TOKEN LIMIT EXCEEDED"), set()),
+    "busy": (Fault("maintenance", api="add_record", nth=4, body="EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS"), set()),
+}
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_what_else_goes_wrong_meanwhile_does_not_confuse_it(start: Start, what: str) -> None:
+    fault, also = OTHER[what]
+    stage = start(sim=PESTE)
+    stage.simulator.script(fault)
+    keys = stage.add(*(f"lead-{number}" for number in range(20)))
+    stage.change(keys[7], captured=False, name="La peste")
+    stage.run(86_400, look_secs=300)
+    states = stage.states()
+    assert states.pop(keys[7]) == "rejected"
+    assert set(states.values()) == {"delivered"} | also
+    assert len(stage.accepted()) == 19
+
+
+def test_a_connection_that_fails_meanwhile_does_not_confuse_it(start: Start) -> None:
+    stage = start(sim=PESTE)
+    keys = stage.add(*(f"lead-{number}" for number in range(20)))
+    stage.change(keys[7], captured=False, name="La peste")
+    stage.turn()
+    stage.turn()
+    base = stage.client.client._base
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        stage.client.client._base = f"http://127.0.0.1:{taken.getsockname()[1]}/api/v2"
+    result = stage.turn()
+    assert result.call is not None
+    assert result.call.outcome == "not_sent"
+    stage.client.client._base = base
+    assert stage.turn().call is None, "parked"
+    stage.run(2000)
+    states = stage.states()
+    assert states.pop(keys[7]) == "rejected"
+    assert set(states.values()) == {"delivered"}
+
+
+def test_a_poisoned_part_whose_leads_are_withdrawn_meanwhile_ends(start: Start) -> None:
+    stage = start(sim=PESTE)
+    keys = stage.add(*(f"lead-{number}" for number in range(20)))
+    stage.change(keys[7], captured=False, name="La peste")
+    stage.turn()
+    for key in keys[3:12]:
+        stage.change(key, captured=False, consent=False)
+    stage.run(2000)
+    states = stage.states()
+    assert {states[key] for key in keys[3:12]} == {"withdrawn"}
+    assert {states[key] for key in keys[:3] + keys[12:]} == {"delivered"}
+
+
+def test_a_death_in_the_middle_of_it_begins_anew(start: Start) -> None:
+    stage = start(sim=PESTE)
+    keys = stage.add(*(f"lead-{number}" for number in range(20)))
+    stage.change(keys[7], captured=False, name="La peste")
+    for _ in range(3):
+        stage.turn()
+    stage.start_again()
+    stage.run(2000)
+    states = stage.states()
+    assert states.pop(keys[7]) == "rejected"
+    assert set(states.values()) == {"delivered"}
 
 
 # -- not sent ------------------------------------------------------------------------------------------------

@@ -43,6 +43,15 @@ def test_records_without_a_customer_id_are_refused_by_position(start: Start) -> 
     assert data["array_errors"][0]["msg"].startswith("CUSTOMER_ID is a required field, ")
 
 
+def test_a_poisoned_batch_is_refused_as_a_whole_and_nobody_is_named(start: Start) -> None:
+    client = start(poison="peste")
+    answer = client.add([*leads("good"), {"customer_id": "bad", "customer_name": "la peste"}])
+    assert (answer.status, answer.json["code"], answer.json["data"]) == (404, "404", [])
+    assert answer.json["msg"] == "0 records has been added, please validate the data"
+    assert client.simulator.state.accepted("12345") == {}
+    assert client.add(leads("good")).status == 201
+
+
 @pytest.mark.parametrize(
     ("mixed", "status", "held"),
     [("keep", 201, {"good": 1}), ("keep-404", 404, {"good": 1}), ("refuse", 404, {})],

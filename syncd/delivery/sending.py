@@ -4,96 +4,51 @@
 the intent, posts it once, judges the reply, and commits the outcome. Whatever goes wrong between the intent and the
 outcome leaves the call ``intended``; the next start holds its leads, for nobody knows whether they were taken.
 
-Mutable state, used by the delivery thread alone (others read `standing`, which is replaced whole): what is parked.
+Mutable state, used by the delivery thread alone (others read `standing`, which is replaced whole): what is
+parked, and which refused calls are being taken apart.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, replace
 
 from syncd.batch import Batch, Lane, prepare
+from syncd.delivery.gates import ClockGate, pause_of
+from syncd.delivery.isolating import Isolation
+from syncd.delivery.results import PAUSED_LOOK_SECS, CallReport, DeliveryResult, Rules, Standing, add, explain, wait
 from syncd.errors import CrmError, QuotaSpent
-from syncd.ledger import Claim, Ending, Intent, Ledger
+from syncd.ledger import Claim, Ending, Intent, Ledger, new_call_id
 from syncd.ledger.ledger import Waiting
 from syncd.model import Clock, Exchange, Instant, Quota, RecordError
-from syncd.pacing import Decision, OpenHours, Situation, Step, decide, quota_day, quota_resets_at
+from syncd.pacing import Situation, Step, decide, quota_day, quota_resets_at
 from syncd.parking import SENDER, SLOWEST_SECS, Parks, campaign_key, sync_key
 from syncd.replies import Outcome, Scope, Verdict, judge
 from syncd.states import CallState, LeadState
+from syncd.witness import Guard
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
-LOOK_SECS = 60.0
-"""The loop looks again after this long at the latest, whatever it waits for."""
 _CRM_PARK_SECS = 15.0
 _BUSY_SECS = 2.0
 _UNREACHABLE_SECS = 300.0
 """The longest wait for what cannot be reached: it may come back at any moment, and leads go cold."""
+_FROZEN_SECS = 20.0
+"""A process that needed longer from its intent to its call was frozen: others may have taken its call for lost."""
+_FROZEN_PARK_SECS = 5.0
+"""The first wait after that; where it happens again and again, each costs a call."""
+_FROZEN_VERDICT = Verdict(
+    "frozen",
+    Outcome.NOT_SENT,
+    (),
+    Scope.SENDER,
+    _FROZEN_PARK_SECS,
+    "syncd stood still, or its clock jumped, between preparing a call and making it; nothing was sent.",
+    "",
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What delivery obeys, from the configuration."""
-
-    batch_size: int
-    max_wait_secs: float
-    hours: OpenHours
-    closed_on: Callable[[date], bool]
-    zone: ZoneInfo
-    daily_limit: int
-    """Calls a day that the licences give."""
-    reserve_calls: int
-    concurrent_calls: int
-
-    @property
-    def budget(self) -> int:
-        """Calls a day that syncd may start."""
-        return self.daily_limit - self.reserve_calls
-
-
-@dataclass(frozen=True, slots=True)
-class CallReport:
-    """One call, for logs and metrics."""
-
-    call_id: str
-    sync: str
-    campaign_id: str
-    leads: int
-    verdict: str
-    outcome: str
-    http_status: int | None
-    seconds: float
-    sentence: str
-    error: str
-    waited: Mapping[float, int]
-    """Leads by the seconds from their capture to their acceptance; empty unless accepted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where delivery stands, in a word and a sentence."""
-
-    state: str
-    """sending | idle | waiting | closed | quota_exhausted | held"""
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
-    """What one turn did."""
-
-    standing: Standing
-    next_at: Instant
-    """When there may be something to do."""
-    sync: str | None = None
-    settled: Mapping[str, int] = field(default_factory=dict)
-    """Leads by the state that they went to."""
-    call: CallReport | None = None
-    trouble: CrmError | None = None
+_NOTHING = Exchange(sent=False, status=None, body=b"", error="", seconds=0.0)
+"""A call that was not made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +56,9 @@ class _Made:
     """A call that was made, and what came of it."""
 
     lane: Lane
+    sync_id: int
+    seq: int
+    """Of the claim."""
     batch: Batch
     exchange: Exchange
     verdict: Verdict
@@ -109,6 +67,8 @@ class _Made:
     ended: Instant
     settled: Mapping[str, int]
     """What was settled along with its intent."""
+    pending: int
+    """Leads of the sync that waited before it."""
 
 
 class Delivery:
@@ -116,6 +76,8 @@ class Delivery:
 
     Args:
         term: gives the term of this process's lease.
+        clock_gate: tells whether the clock can be trusted; None trusts it.
+        guard: tells whether the ledger can be trusted; None trusts it.
     """
 
     def __init__(
@@ -126,6 +88,8 @@ class Delivery:
         rules: Rules,
         term: Callable[[], int],
         clock: Clock,
+        clock_gate: ClockGate | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._ledger = ledger
         self._lanes = list(lanes)
@@ -133,10 +97,16 @@ class Delivery:
         self._rules = rules
         self._term = term
         self._clock = clock
+        self._clock_gate = clock_gate
+        self._guard = guard
         # -- mutable --
         self._parks = Parks(lambda now: quota_resets_at(now, rules.zone))
+        self._isolation = Isolation(ledger, self._parks)
+        self._surges: list[tuple[str, str]] = []  # syncs that were paused just now, and why
         self._made: _Made | None = None  # the call whose outcome the ledger has not taken yet
         self.standing = Standing("idle", "Nothing waits.")
+        self.distrusts_ledger = False
+        """Whether the last turn found a ledger that must not be sent from."""
 
     def run_once(self) -> DeliveryResult:
         """Spend a call if that is right now; else say when to ask again.
@@ -148,6 +118,7 @@ class Delivery:
         """
         result = self._turn(self._clock()) if self._made is None else self._settle(self._made)
         self.standing = result.standing
+        result, self._surges = replace(result, surges=self._surges), []
         return result
 
     def quota(self) -> Quota:
@@ -160,35 +131,49 @@ class Delivery:
     # -- deciding --------------------------------------------------------------------------------------------
 
     def _turn(self, now: Instant) -> DeliveryResult:
+        objection = self._guard.objection() if self._guard is not None else None
+        self.distrusts_ledger = objection is not None
+        if objection is not None:
+            return wait("held", objection, now, None)
         waiting = [(lane, self._ledger.register(lane.sync, now)) for lane in self._lanes]
         loads = [(lane, sync_id, self._ledger.waiting(sync_id)) for lane, sync_id in waiting]
         loads = [load for load in loads if load[2].pending]
         if not loads:
-            return _wait("idle", "Nothing waits.", now, None)
+            return wait("idle", "Nothing waits.", now, None)
         if (parked := self._parks.waiting(now, SENDER)) is not None:
             state = "quota_exhausted" if parked.verdict == "quota-spent" else "held"
-            return _wait(state, parked.sentence, now, parked.until)
+            return wait(state, parked.sentence, now, parked.until)
         busy = self._ledger.busy_until(now, self._rules.concurrent_calls, SERVER_SECS)
         if busy is not None:
             # It may be a `syncd check` that ends in a second: look again soon.
             soon = min(busy, now + _BUSY_SECS)
-            return _wait("waiting", "An unanswered call may still be at work in wolkvox.", now, soon)
+            return wait("waiting", "An unanswered call may still be at work in wolkvox.", now, soon)
         loads.sort(key=lambda load: (not load[2].fresh, load[2].oldest_at or now))
         shared = self._shared_situation(now)
-        latest: DeliveryResult | None = None
+        steps: list[DeliveryResult] = []
         for lane, sync_id, load in loads:
-            parked = self._parks.waiting(now, campaign_key(lane.campaign.id), sync_key(lane.sync))
-            if parked is not None:
-                step = _wait("held", f"{lane.sync}: {parked.sentence}", now, parked.until)
-            else:
-                decision = decide(self._situation(now, load, shared))
+            if (step := self._obstacle(lane, sync_id, load, now)) is None:
+                decision = decide(self._situation(now, lane, load, shared))
                 if decision.step is Step.SEND:
-                    return self._send(lane, sync_id, now)
-                step = _explain(decision, now)
-            if latest is None or step.next_at < latest.next_at:
-                latest = step
-        assert latest is not None
-        return latest
+                    return self._send(lane, sync_id, now, load.pending)
+                step = explain(decision, now)
+            steps.append(step)
+        # A pause is the state of the whole only where nothing else waits.
+        foremost = min(steps, key=lambda step: (step.standing.state == "paused", step.next_at))
+        return replace(foremost, next_at=min(step.next_at for step in steps))
+
+    def _obstacle(self, lane: Lane, sync_id: int, load: Waiting, now: Instant) -> DeliveryResult | None:
+        """What keeps a sync's leads from being sent, beside pacing."""
+        paused, is_new = pause_of(lane, self._ledger, sync_id, now)
+        if paused is not None:
+            if is_new:
+                self._surges.append((lane.sync, paused))
+            return wait("paused", paused, now, now + PAUSED_LOOK_SECS)
+        key = campaign_key(lane.campaign.id)
+        parked = self._parks.waiting(now, key, sync_key(lane.sync))
+        if parked is None or self._isolation.wants_company(lane.sync, lane.campaign.id, load.pending):
+            return None
+        return wait("held", f"{lane.sync}: {parked.sentence}", now, parked.until)
 
     def _shared_situation(self, now: Instant) -> Situation:
         rules, quota = self._rules, self.quota()
@@ -198,24 +183,26 @@ class Delivery:
             oldest_at=None,
             batch_size=rules.batch_size,
             max_wait_secs=rules.max_wait_secs,
-            calls_left=quota.remaining,
+            calls_left=max(0, quota.remaining - rules.verify_calls),
             last_call_at=self._ledger.last_call_at(),
             opens_at=rules.hours.next_open(now, rules.zone, rules.closed_on),
             open_secs_left=rules.hours.open_secs(now, quota.resets_at, rules.zone, rules.closed_on),
             resets_at=quota.resets_at,
         )
 
-    def _situation(self, now: Instant, load: Waiting, shared: Situation) -> Situation:
-        return replace(shared, pending=load.pending, oldest_at=load.oldest_at)
+    def _situation(self, now: Instant, lane: Lane, load: Waiting, shared: Situation) -> Situation:
+        # What waits for a poisoned neighbour has waited long enough: as a full batch, it leaves at once.
+        pending = max(load.pending, shared.batch_size) if self._isolation.is_under_way(lane.sync) else load.pending
+        return replace(shared, pending=pending, oldest_at=load.oldest_at)
 
     # -- sending ---------------------------------------------------------------------------------------------
 
-    def _send(self, lane: Lane, sync_id: int, now: Instant) -> DeliveryResult:
-        # After a refusal, one lead goes first: it asks the same question as a full batch, and risks less.
-        on_trial = self._parks.on_trial(SENDER, campaign_key(lane.campaign.id))
-        claim = self._ledger.claim(sync_id, 1 if on_trial else self._rules.batch_size)
+    def _send(self, lane: Lane, sync_id: int, now: Instant, pending: int) -> DeliveryResult:
         call_id = new_call_id(now)
         try:
+            if self._clock_gate is not None and (objection := self._clock_gate.objection(self._clock)) is not None:
+                return wait("held", objection, now, None)
+            claim = self._claim(lane, sync_id)
             batch = prepare(lane, self._ledger, sync_id, claim, call_id, now)
         except CrmError as error:
             self._parks.park(sync_key(lane.sync), now, _CRM_PARK_SECS, "crm", str(error), slowest=_UNREACHABLE_SECS)
@@ -224,28 +211,52 @@ class Delivery:
         self._parks.release(sync_key(lane.sync))
         if not batch.lead_ids:
             settled = self._ledger.settle_unsent(sync_id, claim.seq, batch.settlements, now)
+            self._isolation.nothing_sent(lane.sync)
+            settled = add(settled, self._isolation.end(lane.sync, lane.campaign.id, sync_id, now))
             return DeliveryResult(Standing("sending", "Leads leave."), now, sync=lane.sync, settled=settled)
         try:
-            number, settled = self._commit_intent(lane, sync_id, claim, batch, call_id)
+            number, started, settled = self._commit_intent(lane, sync_id, claim, batch, call_id)
         except QuotaSpent as error:
-            return _wait("quota_exhausted", str(error), now, quota_resets_at(now, self._rules.zone))
-        exchange = self._client.add_record(lane.campaign, batch.body)
-        verdict = judge(exchange, len(batch.lead_ids))
+            return wait("quota_exhausted", str(error), now, quota_resets_at(now, self._rules.zone))
+        exchange, verdict = self._post(lane, batch, number, call_id, started)
         ended = self._clock()
-        self._heed(lane, verdict, ended)
-        self._made = made = _Made(lane, batch, exchange, verdict, call_id, number, ended, settled)
+        self._made = made = _Made(
+            lane, sync_id, claim.seq, batch, exchange, verdict, call_id, number, ended, settled, pending
+        )
+        self._heed(lane, made)
         return self._settle(made)
+
+    def _claim(self, lane: Lane, sync_id: int) -> Claim:
+        if (part := self._isolation.next_part(lane.sync)) is not None:
+            return self._ledger.claim_these(sync_id, part)
+        # After a refusal, one lead goes first: it asks the same question as a full batch, and risks less.
+        on_trial = self._parks.on_trial(campaign_key(lane.campaign.id)) and not self._isolation.is_blamed(
+            lane.campaign.id
+        )
+        on_trial = on_trial or self._parks.on_trial(SENDER)
+        return self._ledger.claim(sync_id, 1 if on_trial else self._rules.batch_size)
+
+    def _post(self, lane: Lane, batch: Batch, number: int, call_id: str, started: Instant) -> tuple[Exchange, Verdict]:
+        """Post it once; not at all where no witness can be had, or this process was frozen since its intent."""
+        day = quota_day(started, self._rules.zone).isoformat()
+        if self._guard is not None and (unwritten := self._guard.note(number, call_id, day)) is not None:
+            return _NOTHING, replace(_FROZEN_VERDICT, name="no-witness", sentence=unwritten)
+        if abs(self._clock() - started) > _FROZEN_SECS:
+            return _NOTHING, _FROZEN_VERDICT
+        exchange = self._client.add_record(lane.campaign, batch.body)
+        return exchange, judge(exchange, len(batch.lead_ids))
 
     def _settle(self, made: _Made) -> DeliveryResult:
         """Write the outcome of a call that was made; where the ledger cannot take it, the next turn begins with it."""
         ending = _ending(made.verdict, made.exchange, made.batch, made.ended)
         after = self._ledger.finish(made.number, ending, resend_changed=made.lane.resend_changed)
         self._made = None
-        return self._report(made, _sum(made.settled, after))
+        condemned = self._isolation.end(made.lane.sync, made.lane.campaign.id, made.sync_id, made.ended)
+        return self._report(made, add(add(made.settled, after), condemned))
 
     def _commit_intent(
         self, lane: Lane, sync_id: int, claim: Claim, batch: Batch, call_id: str
-    ) -> tuple[int, dict[str, int]]:
+    ) -> tuple[int, Instant, dict[str, int]]:
         started = self._clock()
         intent = Intent(
             id=call_id,
@@ -259,15 +270,23 @@ class Delivery:
             lead_ids=batch.lead_ids,
             fingerprints=batch.fingerprints,
             persons=batch.persons,
+            prints=batch.prints,
+            marker=lane.marker,
         )
-        return self._ledger.intend(self._term(), intent, sync_id=sync_id, seq=claim.seq, settlements=batch.settlements)
+        number, settled = self._ledger.intend(
+            self._term(), intent, sync_id=sync_id, seq=claim.seq, settlements=batch.settlements
+        )
+        return number, started, settled
 
-    def _heed(self, lane: Lane, verdict: Verdict, now: Instant) -> None:
+    def _heed(self, lane: Lane, made: _Made) -> None:
         """Park what the reply concerns; after an acceptance, nothing is parked any more."""
+        verdict, now = made.verdict, made.ended
         key = campaign_key(lane.campaign.id)
         if verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART):
             self._parks.release(SENDER, key)
-        elif verdict.parks is not Scope.NOTHING:
+        if self._isolation.heed(lane.sync, lane.campaign.id, made.batch.lead_ids, made.seq, verdict, made.pending):
+            return
+        if verdict.parks is not Scope.NOTHING:
             key = SENDER if verdict.parks is Scope.SENDER else key
             slowest = _UNREACHABLE_SECS if verdict.outcome is Outcome.NOT_SENT else SLOWEST_SECS
             self._parks.park(key, now, verdict.park_secs, verdict.name, verdict.sentence, slowest=slowest)
@@ -307,27 +326,3 @@ def _ending(verdict: Verdict, exchange: Exchange, batch: Batch, ended: Instant) 
     state, rest = states[verdict.outcome]
     refused: dict[int, RecordError] = {batch.lead_ids[error.position]: error for error in verdict.errors}
     return Ending(state, ended, exchange.status, verdict.name, verdict.sentence, rest, refused)
-
-
-def _wait(state: str, reason: str, now: Instant, until: Instant | None) -> DeliveryResult:
-    latest = now + LOOK_SECS
-    return DeliveryResult(Standing(state, reason), latest if until is None else min(max(until, now), latest))
-
-
-def _explain(decision: Decision, now: Instant) -> DeliveryResult:
-    match decision.step:
-        case Step.CLOSED:
-            return _wait("closed", "Outside the hours of delivery.", now, decision.at)
-        case Step.QUOTA_EXHAUSTED:
-            return _wait("quota_exhausted", "The day's calls are used.", now, decision.at)
-        case _:
-            return _wait("sending", "Gathering leads for the next call.", now, decision.at)
-
-
-def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    return {state: first.get(state, 0) + second.get(state, 0) for state in {*first, *second}}
-
-
-def new_call_id(now: Instant) -> str:
-    """An id for a call: unique for ever, sorts by time, and short enough to type."""
-    return f"{datetime.fromtimestamp(now, UTC):%y%m%d-%H%M%S}-{secrets.token_hex(3)}"
