@@ -120,6 +120,8 @@ def calls(own_config: Path | None, unresolved: bool, limit: int, as_json: bool) 
                     "http_status": call.http_status,
                     "verdict": call.verdict,
                     "sentence": call.sentence,
+                    "checks": call.checks,
+                    "resolved_by": call.resolved_by,
                 }
                 for call in found
             ]
@@ -127,7 +129,7 @@ def calls(own_config: Path | None, unresolved: bool, limit: int, as_json: bool) 
         return 0
     zone = config.wolkvox.zone
     print_table(
-        ("call", "sync", "campaign", "leads", "started", "secs", "state", "what"),
+        ("call", "sync", "campaign", "leads", "started", "secs", "state", "checks", "resolved by", "what"),
         [
             (
                 call.id,
@@ -137,6 +139,8 @@ def calls(own_config: Path | None, unresolved: bool, limit: int, as_json: bool) 
                 local(call.started_at, zone),
                 f"{call.ended_at - call.started_at:.1f}" if call.ended_at is not None else "",
                 call.state,
+                str(call.checks or ""),
+                call.resolved_by or "",
                 call.sentence or "",
             )
             for call in found

@@ -190,6 +190,8 @@ def test_calls_tells_what_came_of_each_the_latest_first(run: Run, lived: Site) -
             "http_status",
             "verdict",
             "sentence",
+            "checks",
+            "resolved_by",
         ]
         assert (call["kind"], call["sync"], call["campaign"]) == ("add_record", "web", "12345")
         assert (call["state"], call["http_status"]) == ("accepted", 201)
