@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint check bench lock clean help venv moved
+.PHONY: demo test lint check bench sabotage lock clean help venv moved
 
 help: ## say what there is
 	@echo "make demo    a minute of syncd at work: its own Postgres as the CRM, a simulated wolkvox, the real daemon"
@@ -17,6 +17,7 @@ help: ## say what there is
 	@echo "make lint    style: ruff, and whether the code is formatted"
 	@echo "make check   lint, types, import contracts, tests: all that CI runs"
 	@echo "make bench   speed and memory against psql | curl"
+	@echo "make sabotage puts each of a hundred deliberate bugs into a copy, and sees whether the tests catch it"
 	@echo "make venv    set up .venv for work on the code"
 	@echo "make lock    resolve the dependencies anew, into requirements/"
 	@echo "make clean   remove .venv and the caches"
@@ -38,6 +39,9 @@ check: lint
 
 bench: .venv/dev.stamp
 	@$(BIN)/python -m bench
+
+sabotage: .venv/dev.stamp
+	@$(BIN)/python -m tests.sabotage --all --jobs $(WORKERS)
 
 venv: .venv/dev.stamp
 

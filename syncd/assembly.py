@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+
+from sqlalchemy.engine import make_url
 
 from syncd.batch import Lane
 from syncd.capture import Source
@@ -14,15 +17,20 @@ from syncd.capture.poll import PollSource
 from syncd.capture.slot import SlotSource
 from syncd.config import Config, Sync, read_secret
 from syncd.config.models import CALLS_PER_LICENSE
-from syncd.crm import CrmConnection, RowReader
-from syncd.delivery import Delivery, Rules
+from syncd.crm import CrmConnection, RowReader, crm_clock
+from syncd.delivery import ClockGate, Delivery, Rules
 from syncd.errors import ConfigError
 from syncd.fieldmap import FieldMap, compile_map
 from syncd.intake import Intake
 from syncd.ledger import Ledger
 from syncd.model import Campaign, Clock
 from syncd.pacing import OpenHours
+from syncd.verify import Verifier, VerifyRules
+from syncd.witness import Guard, Witness
 from syncd.wolkvox import Wolkvox
+
+_STATE = "/var/lib/syncd"
+"""The StateDirectory of the service, for the commands."""
 
 
 def about(sync: Sync) -> str:
@@ -199,12 +207,59 @@ def delivery(
     wolkvox: Wolkvox,
     term: Callable[[], int],
     clock: Clock,
+    guard: Guard | None = None,
 ) -> Delivery:
     """The delivery of every sync."""
-    lanes = []
+    gate = ClockGate(ledger, lambda: crm_clock(connection))
+    return Delivery(ledger, lanes(config, connection), wolkvox, rules(config), term, clock, gate, guard)
+
+
+def witness(config: Config, environ: Mapping[str, str] = os.environ) -> Witness | None:
+    """The ledger's witness: where it is configured to be; else beside a SQLite ledger, or in syncd's own folder.
+
+    Returns:
+        None where a Postgres ledger has no witness_file, and this host has no folder of syncd's.
+    """
+    ledger = config.ledger
+    if ledger.witness_file is not None:
+        return Witness(ledger.witness_file)
+    database = make_url(ledger.url).database or ""
+    if ledger.is_sqlite:
+        return Witness(Path(f"{database}.witness"))
+    folder = Path(environ.get("STATE_DIRECTORY", "").partition(":")[0] or _STATE)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return Witness(folder / f"witness-{config.wolkvox.server}-{database.replace('/', '_')}")
+
+
+def verifier(
+    config: Config,
+    ledger: Ledger,
+    connection: CrmConnection,
+    wolkvox: Wolkvox,
+    term: Callable[[], int],
+    clock: Clock,
+) -> Verifier:
+    """The verification of every sync's unresolved calls."""
+    how = VerifyRules(
+        verify_after_secs=config.delivery.verify_after_secs,
+        verify_again_secs=config.delivery.verify_again_secs,
+        on_unresolved=config.delivery.on_unresolved,
+        budget=config.wolkvox.licenses * CALLS_PER_LICENSE - config.wolkvox.reserve_calls,
+        concurrent_calls=config.wolkvox.concurrent_calls,
+        zone=config.wolkvox.zone,
+    )
+    gate = ClockGate(ledger, lambda: crm_clock(connection))
+    return Verifier(ledger, lanes(config, connection), wolkvox, how, term, clock, gate.objection)
+
+
+def lanes(config: Config, connection: CrmConnection) -> list[Lane]:
+    """Every sync as delivery sees it."""
+    found = []
     for sync in config.sync:
         fieldmap = field_map(config, sync)
-        lanes.append(
+        hours = sync.max_age_hours or config.delivery.max_age_hours
+        found.append(
             Lane(
                 sync=sync.name,
                 campaign=campaign(sync),
@@ -214,9 +269,13 @@ def delivery(
                 dedupe_by=sync.dedupe.by if sync.dedupe else None,
                 dedupe_secs=sync.dedupe.within_hours * 3600.0 if sync.dedupe else 0.0,
                 marker=config.delivery.batch_marker,
+                max_age_secs=None
+                if (hours := sync.max_age_hours or config.delivery.max_age_hours) is None
+                else hours * 3600,
+                max_per_hour=sync.max_leads_per_hour or config.delivery.max_leads_per_hour,
             )
         )
-    return Delivery(ledger, lanes, wolkvox, rules(config), term, clock)
+    return found
 
 
 def rules(config: Config) -> Rules:
@@ -230,7 +289,14 @@ def rules(config: Config) -> Rules:
         daily_limit=config.wolkvox.licenses * CALLS_PER_LICENSE,
         reserve_calls=config.wolkvox.reserve_calls,
         concurrent_calls=config.wolkvox.concurrent_calls,
+        verify_calls=verify_calls(config),
     )
+
+
+def verify_calls(config: Config) -> int:
+    """Calls a day that are kept for verification: one of a hundred, five at least."""
+    budget = config.wolkvox.licenses * CALLS_PER_LICENSE - config.wolkvox.reserve_calls
+    return min(max(5, budget // 100), budget // 2)
 
 
 def closed_on(country: str | None) -> Callable[[date], bool]:

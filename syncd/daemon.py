@@ -33,7 +33,9 @@ from syncd.metrics import Metrics
 from syncd.model import Clock
 from syncd.status import Status, in_words, status_of
 from syncd.systemd import Notifier
+from syncd.verify import VerifyResult
 from syncd.web import Pages, WebServer
+from syncd.witness import Guard
 
 _RETRY_SECS = 5.0
 _STANDBY_SECS = 2.0
@@ -103,6 +105,7 @@ class Daemon:
         self._lease: Lease | None = None
         self._loops: Loops | None = None
         self._ledger: Ledger | None = None
+        self._guard: Guard | None = None
         self._connections: assembly.CrmConnections | None = None
 
     def run(self) -> Config | None:
@@ -129,6 +132,7 @@ class Daemon:
                 if (following := self._next()) is not None or self._signals.stop:
                     return following
             self._recover(ledger, lease)
+            self._mistrust(ledger)
             self._loops = self._build_loops(ledger, client, metrics)
             self._loops.start()
             self._notifier.ready("Leads are looked for.")
@@ -182,6 +186,12 @@ class Daemon:
                 "call.unresolved", call=call_id, leads=leads, reason="syncd ended while this call was under way"
             )
 
+    def _mistrust(self, ledger: Ledger) -> None:
+        """Compare the ledger with its witness; where it was restored, delivery says so at every turn."""
+        self._guard = Guard(ledger, assembly.witness(self._config))
+        if (warning := self._guard.begin()) is not None:
+            self._log.warning("ledger.witness", reason=warning)
+
     def _build_loops(self, ledger: Ledger, client: Any, metrics: Metrics) -> Loops:
         self._connections = connections = assembly.CrmConnections(self._config, self._config_file)
         lease = self._lease
@@ -202,12 +212,18 @@ class Daemon:
             listener.delivery(result)
             metrics.delivery(result)
 
+        def heard_verify(result: VerifyResult) -> None:
+            listener.verify(result)
+            metrics.verify(result)
+
         return Loops(
             assembly.intakes(self._config, ledger, connections, self._clock),
-            assembly.delivery(self._config, ledger, connections.delivery, client, term, self._clock),
+            assembly.delivery(self._config, ledger, connections.delivery, client, term, self._clock, self._guard),
+            assembly.verifier(self._config, ledger, connections.delivery, client, term, self._clock),
             self._clock,
             heard_intake,
             heard_delivery,
+            heard_verify,
         )
 
     def _watch(self, lease: Lease, loops: Loops) -> Config | None:

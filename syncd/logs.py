@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from typing import Any, TextIO
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from syncd.delivery import DeliveryResult, Standing
 from syncd.intake import IntakeResult
 from syncd.scanning import Progress
+from syncd.verify import VerifyResult
 
 _PROGRESS_SECS = 10.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -103,12 +105,28 @@ class LogListener:
             else:
                 why = {"error": call.error} if call.error else {}
                 self._log.warning("call.finished", **fields, **why, sentence=call.sentence)
-        elif result.settled:
+        for sync, reason in result.surges:
+            self._log.warning("delivery.paused", sync=sync, reason=reason)
+        if result.call is None and result.settled:
             self._log.info("delivery.settled", sync=result.sync, settled=dict(result.settled))
         if self._standing is None or result.standing.state != self._standing.state:
             level = "warning" if result.standing.state == "held" else "info"
             getattr(self._log, level)("delivery.standing", state=result.standing.state, reason=result.standing.reason)
         self._standing = result.standing
+
+    def verify(self, result: VerifyResult) -> None:
+        """One turn of verification."""
+        report = result.report
+        if report is None:
+            return
+        kinds = Counter(question.kind for question in report.questions)
+        fields: dict[str, Any] = {"call": report.call_id, "sync": report.sync, "questions": dict(kinds)}
+        fields |= {"there": report.there, "absent": report.absent, "unsure": report.unsure}
+        fields |= {"settled": dict(report.settled)}
+        if report.sentence:
+            self._log.warning("call.checked", **fields, reason=report.sentence)
+        else:
+            self._log.info("call.checked", **fields)
 
     def _notice(self, result: IntakeResult) -> None:
         if result.trouble is None and result.notice != self._notices.get(result.sync):

@@ -19,11 +19,14 @@ import structlog
 from syncd.delivery import Delivery, DeliveryResult
 from syncd.errors import LedgerUnavailable
 from syncd.intake import Intake, IntakeResult
-from syncd.model import Clock
+from syncd.model import Clock, Instant
+from syncd.verify import Verifier, VerifyResult
 
 RETRY_SECS = 5.0
 """A ledger that does not answer is asked again after this long."""
 _LONGEST_SLEEP_SECS = 60.0
+_VERIFY_SECS = 60.0
+"""However busy delivery is, verification has a turn so often."""
 
 
 class Loops:
@@ -37,15 +40,19 @@ class Loops:
         self,
         intakes: Sequence[Intake],
         delivery: Delivery,
+        verifier: Verifier,
         clock: Clock,
         heard_intake: Callable[[IntakeResult], None],
         heard_delivery: Callable[[DeliveryResult], None],
+        heard_verify: Callable[[VerifyResult], None],
     ) -> None:
         self._intakes = list(intakes)
         self.delivery = delivery
+        self._verifier = verifier
         self._clock = clock
         self._heard_intake = heard_intake
         self._heard_delivery = heard_delivery
+        self._heard_verify = heard_verify
         self._stopping = threading.Event()
         self._stopped, self._stop = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.wake = threading.Event()
@@ -53,6 +60,7 @@ class Loops:
             intake.captured = self.wake.set
         self.failure: BaseException | None = None
         self.beats = {"intake": time.monotonic(), "delivery": time.monotonic()}
+        self._verified_at: Instant = clock()  # delivery's thread alone
         self._turns = 0
         self._turned: dict[Intake, int] = {}  # which turn was an intake's last; intake's thread alone
         self._threads = [
@@ -139,12 +147,25 @@ class Loops:
             self.beats["delivery"] = time.monotonic()
             self.wake.clear()
             try:
-                result = self.delivery.run_once()
+                next_at = self._deliver_once()
             except LedgerUnavailable as error:
                 log.error("ledger.unavailable", reason=str(error), loop="delivery")
                 self._stopping.wait(RETRY_SECS)
                 continue
-            self._heard_delivery(result)
-            wait = result.next_at - self._clock()
+            wait = next_at - self._clock()
             if wait > 0:
                 self.wake.wait(min(wait, _LONGEST_SLEEP_SECS))
+
+    def _deliver_once(self) -> Instant:
+        """A turn of delivery, and one of verification where no call was made, or none was for long; when to go on."""
+        result = self.delivery.run_once()
+        self._heard_delivery(result)
+        if self.delivery.distrusts_ledger:
+            return result.next_at  # what it calls unknown may be known by now
+        now = self._clock()
+        if result.call is not None and 0 <= now - self._verified_at < _VERIFY_SECS:
+            return result.next_at
+        self._verified_at = now
+        verified = self._verifier.run_once()
+        self._heard_verify(verified)
+        return result.next_at if verified.next_at is None else min(result.next_at, verified.next_at)

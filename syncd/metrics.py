@@ -28,6 +28,7 @@ from syncd.errors import LedgerError
 from syncd.intake import IntakeResult
 from syncd.model import Clock
 from syncd.status import Status
+from syncd.verify import VerifyResult
 
 _DELIVERY_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400, 86400)
 _CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60, 75)
@@ -121,6 +122,16 @@ class Metrics:
             self._calls.labels("add_record", result.call.outcome).inc()
             self._call_seconds.labels("add_record").observe(result.call.seconds)
             self._waited[result.call.sync].add(result.call.waited)
+
+    def verify(self, result: VerifyResult) -> None:
+        """One turn of verification."""
+        if result.report is None:
+            return
+        for question in result.report.questions:
+            self._calls.labels(question.kind, "answered" if question.answered else "unanswered").inc()
+            self._call_seconds.labels(question.kind).observe(question.seconds)
+        for state, leads in result.report.settled.items():
+            self._settled.labels(result.report.sync, state).inc(leads)
 
     def exposition(self) -> bytes:
         """The metrics as text, in Prometheus' format."""

@@ -57,6 +57,8 @@ class Settlement:
     lead_id: int
     state: str
     rejection: Rejection | None = None
+    person: bytes | None = None
+    """duplicate: the keyed hash of whom it is a duplicate of, for the case that he was not called after all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 from syncd.config import Config
 from syncd.config.models import CALLS_PER_LICENSE
 from syncd.ledger import Ledger
+from syncd.ledger.acts import as_sentence
+from syncd.ledger.views import SyncView
 from syncd.model import Instant, Quota
 from syncd.pacing import quota_day, quota_resets_at
 
@@ -105,10 +107,20 @@ def status_of(
                 states=view.states if view else {},
                 oldest_pending_secs=None if oldest is None else round(max(0.0, now - oldest), 3),
                 backfill=(view.scanned, view.scan_estimate) if view and view.existing == "take" else None,
-                remark=(remarks or {}).get(sync.name) or (view.gap if view else None),
+                remark=_remark(sync.name, view, (remarks or {}).get(sync.name)),
             )
         )
     return Status(ready, state, reason, quota, tuple(syncs), ledger.unresolved_calls())
+
+
+def _remark(name: str, view: SyncView | None, capturing: str | None) -> str | None:
+    """What there is to say of a sync: that it is paused, and what capture has to say."""
+    paused = view.paused if view else None
+    said = [
+        f"paused: {as_sentence(paused)} `syncd resume {name}` sends its leads." if paused is not None else None,
+        capturing or (view.gap if view else None),
+    ]
+    return " ".join(sentence for sentence in said if sentence) or None
 
 
 def in_words(status: Status, zone: ZoneInfo) -> str:

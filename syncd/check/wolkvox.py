@@ -13,9 +13,8 @@ import orjson
 from syncd import assembly
 from syncd.check.finding import Finding
 from syncd.config import Config
-from syncd.delivery import new_call_id
 from syncd.errors import EXIT_CONFIG, EXIT_FAILED, QuotaSpent, SyncdError
-from syncd.ledger import Ending, Intent, open_ledger
+from syncd.ledger import Ending, Intent, new_call_id, open_ledger
 from syncd.model import Exchange
 from syncd.pacing import quota_day
 from syncd.replies import judge

@@ -57,6 +57,9 @@ class Ledger(Table):
     hash_key_file: SecretFile | None = None
     """A file with 32 or more random characters that key the ledger's hashes; by default, with SQLite, a file beside
     the ledger that syncd makes itself. A Postgres ledger needs it, the same on every host."""
+    witness_file: Annotated[Path, Field(strict=False), AfterValidator(rules.whole_path)] | None = None
+    """A file of this host, best on another disk, by which a ledger is noticed that was restored from a copy; default:
+    beside a SQLite ledger, and for a Postgres ledger in /var/lib/syncd. syncd makes it."""
 
     @model_validator(mode="after")
     def _postgres_needs_a_key(self) -> Self:
@@ -124,20 +127,19 @@ class Delivery(Table):
     holidays: str | None = None
     """The country whose public holidays have no delivery, such as "CO"; default: none."""
     on_unresolved: Literal["hold", "assume-delivered", "resend"] = "hold"
-    """What becomes of leads whose call's outcome stays unknown. This version has "hold"."""
+    """What becomes of leads whose call's outcome wolkvox cannot tell either: they wait for `syncd resolve`, or count as
+    delivered (some may never be called), or are sent again (some may be called twice)."""
     verify_after_secs: int = Field(default=180, ge=60, le=86_400)
-    """An unknown outcome is asked about after this long. This version holds it and does not ask yet."""
+    """wolkvox is asked about an unknown outcome after this long."""
     verify_again_secs: int = Field(default=600, ge=60, le=86_400)
-    """Absence counts once seen twice, this far apart. This version does not ask yet."""
+    """A lead that wolkvox has not is sent again only once that was seen twice, this far apart."""
+    max_age_hours: float | None = Field(default=None, gt=0, le=8760)
+    """A lead that has waited longer for its call is not sent any more; default: none is too old."""
+    max_leads_per_hour: int | None = Field(default=None, ge=1)
+    """More leads of one sync within an hour pause it, until `syncd resume`: a bulk change in the CRM must not dial
+    everybody. Default: no limit. Rows that were there at the start are not counted."""
     batch_marker: Annotated[str, AfterValidator(rules.marker)] | None = None
     """A field to stamp with the call's id, which makes verification exact."""
-
-    @field_validator("on_unresolved")
-    @classmethod
-    def _on_unresolved_is_here(cls, value: str) -> str:
-        if value != "hold":
-            raise ValueError('is not available in this version of syncd; use on_unresolved = "hold"')
-        return value
 
     @field_validator("hours")
     @classmethod
@@ -258,6 +260,10 @@ class Sync(Table):
     """Whether a delivered lead is sent again when its record differs."""
     require: list[str] = Field(default_factory=list)
     """wolkvox fields that must not be empty."""
+    max_age_hours: float | None = Field(default=None, gt=0, le=8760)
+    """As delivery.max_age_hours, for this sync."""
+    max_leads_per_hour: int | None = Field(default=None, ge=1)
+    """As delivery.max_leads_per_hour, for this sync."""
     dedupe: Dedupe | None = None
     """Leave out a lead whose value was delivered lately."""
     campaign: CampaignTable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -30,6 +31,13 @@ def ledger_url(value: str) -> str:
     if not value.startswith(("postgresql://", "postgres://")):
         raise ValueError("must begin with sqlite://// or postgresql://")
     return database_url(value)
+
+
+def whole_path(value: Path) -> Path:
+    """A path that means the same whoever runs syncd, and from wherever."""
+    if not value.is_absolute():
+        raise ValueError("must be an absolute path, such as /srv/syncd/witness")
+    return value
 
 
 def _split(value: str) -> SplitResult:

@@ -2,6 +2,6 @@
 
 from syncd.crm.connection import CrmConnection, explain
 from syncd.crm.reading import Matched, Matcher, RowReader
-from syncd.crm.shape import Shape, condition, look_at
+from syncd.crm.shape import Shape, condition, crm_clock, look_at
 
-__all__ = ["CrmConnection", "Matched", "Matcher", "RowReader", "Shape", "condition", "explain", "look_at"]
+__all__ = ["CrmConnection", "Matched", "Matcher", "RowReader", "Shape", "condition", "crm_clock", "explain", "look_at"]

@@ -75,3 +75,15 @@ def condition(where: str | None, *, with_parameters: bool = False) -> sql.Compos
     text = where.replace("%", "%%") if with_parameters else where
     # The new line ends a comment that the operator may have left, which would swallow the parenthesis.
     return sql.SQL("(" + text + "\n)")  # it is the operator's own SQL
+
+
+def crm_clock(connection: CrmConnection) -> float:
+    """What time it is by the CRM's clock, in seconds since the epoch.
+
+    Raises:
+        CrmUnavailable: the database does not answer.
+    """
+    with connection.cursor("the clock") as cursor:
+        row = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    assert row is not None
+    return float(row[0])

@@ -364,11 +364,6 @@ BAD: list[tuple[str, Any, str]] = [
     ("delivery.holidays", "", f'delivery.holidays = "": {HOLIDAYS}'),
     (
         "delivery.on_unresolved",
-        "resend",
-        'delivery.on_unresolved = "resend": is not available in this version of syncd; use on_unresolved = "hold"',
-    ),
-    (
-        "delivery.on_unresolved",
         "retry",
         "delivery.on_unresolved = \"retry\": must be 'hold', 'assume-delivered' or 'resend'",
     ),

@@ -102,10 +102,9 @@ def test_the_states_of_a_lead_are_listed_in_the_option_and_in_the_readme() -> No
 
 
 def test_the_states_that_syncd_may_say_it_is_in_are_explained() -> None:
-    source = "".join(
-        (ROOT / "syncd" / name).read_text() for name in ("delivery.py", "daemon.py", "cli/daemon.py", "pacing.py")
-    )
-    said = set(re.findall(r'(?:Standing\(|_wait\(|state=)"([a-z_]+)"', source)) | {"held"}
+    files = [*(ROOT / "syncd" / "delivery").glob("*.py"), ROOT / "syncd" / "daemon.py", ROOT / "syncd/cli/daemon.py"]
+    source = "".join(path.read_text() for path in files)
+    said = set(re.findall(r'(?:Standing\(|\bwait\(|state=)\s*"([a-z_]+)"', source)) | {"quota_exhausted", "held"}
     assert {row[0] for row in rows(SECTIONS["status"], "State")} == said
 
 

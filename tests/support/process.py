@@ -16,8 +16,8 @@ from typing import Any
 from tests.support.waiting import eventually
 
 HASTY = (
-    "import sys, syncd.delivery, syncd.daemon, syncd.loops;"
-    "syncd.delivery.SERVER_SECS = 0.3; syncd.daemon._STANDBY_SECS = 0.2; syncd.loops.RETRY_SECS = 0.3;"
+    "import sys, syncd.delivery.sending, syncd.daemon, syncd.loops;"
+    "syncd.delivery.sending.SERVER_SECS = 0.3; syncd.daemon._STANDBY_SECS = 0.2; syncd.loops.RETRY_SECS = 0.3;"
     "from syncd.cli import main; sys.exit(main())"
 )
 """The same program, with some of its waits shortened: 0.3 s for wolkvox's own 60 s."""
@@ -30,18 +30,26 @@ class Process:
         config: its configuration.
         log: where its standard error goes; appended to.
         hasty: shorten the waits that only matter to a real wolkvox.
+        program: run this Python instead, which shortens waits of its own choice.
         environ: more variables.
     """
 
     def __init__(
-        self, config: Path, log: Path, *, hasty: bool = False, environ: Mapping[str, str] | None = None
+        self,
+        config: Path,
+        log: Path,
+        *,
+        hasty: bool = False,
+        program: str | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.log_file = log
         self._from = log.stat().st_size if log.exists() else 0
-        program = [sys.executable, *(("-c", HASTY) if hasty else ("-m", "syncd"))]
+        code = program or (HASTY if hasty else None)
+        command = [sys.executable, *(("-m", "syncd") if code is None else ("-c", code))]
         with log.open("ab") as sink:
             self.popen = subprocess.Popen(
-                [*program, "run", "--config", str(config)],
+                [*command, "run", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
