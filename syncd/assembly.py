@@ -16,7 +16,6 @@ from syncd.capture.outbox import OutboxConnection
 from syncd.capture.poll import PollSource
 from syncd.capture.slot import SlotSource
 from syncd.config import Config, Sync, read_secret
-from syncd.config.models import CALLS_PER_LICENSE
 from syncd.crm import CrmConnection, RowReader, crm_clock
 from syncd.delivery import ClockGate, Delivery, Rules
 from syncd.errors import ConfigError
@@ -200,20 +199,6 @@ def intakes(config: Config, ledger: Ledger, connections: CrmConnections, clock: 
     ]
 
 
-def delivery(
-    config: Config,
-    ledger: Ledger,
-    connection: CrmConnection,
-    wolkvox: Wolkvox,
-    term: Callable[[], int],
-    clock: Clock,
-    guard: Guard | None = None,
-) -> Delivery:
-    """The delivery of every sync."""
-    gate = ClockGate(ledger, lambda: crm_clock(connection))
-    return Delivery(ledger, lanes(config, connection), wolkvox, rules(config), term, clock, gate, guard)
-
-
 def witness(config: Config, environ: Mapping[str, str] = os.environ) -> Witness | None:
     """The ledger's witness: where it is configured to be; else beside a SQLite ledger, or in syncd's own folder.
 
@@ -232,25 +217,29 @@ def witness(config: Config, environ: Mapping[str, str] = os.environ) -> Witness 
     return Witness(folder / f"witness-{config.wolkvox.server}-{database.replace('/', '_')}")
 
 
-def verifier(
+def sending(
     config: Config,
     ledger: Ledger,
     connection: CrmConnection,
     wolkvox: Wolkvox,
     term: Callable[[], int],
     clock: Clock,
-) -> Verifier:
-    """The verification of every sync's unresolved calls."""
+    guard: Guard | None = None,
+) -> tuple[Delivery, Verifier]:
+    """The delivery of every sync, and the verification of its unresolved calls, in one thread over the same lanes."""
     how = VerifyRules(
         verify_after_secs=config.delivery.verify_after_secs,
         verify_again_secs=config.delivery.verify_again_secs,
         on_unresolved=config.delivery.on_unresolved,
-        budget=config.wolkvox.licenses * CALLS_PER_LICENSE - config.wolkvox.reserve_calls,
+        budget=config.wolkvox.budget,
         concurrent_calls=config.wolkvox.concurrent_calls,
         zone=config.wolkvox.zone,
     )
-    gate = ClockGate(ledger, lambda: crm_clock(connection))
-    return Verifier(ledger, lanes(config, connection), wolkvox, how, term, clock, gate.objection)
+    every, gate = lanes(config, connection), ClockGate(ledger, lambda: crm_clock(connection))
+    return (
+        Delivery(ledger, every, wolkvox, rules(config), term, clock, gate, guard),
+        Verifier(ledger, every, wolkvox, how, term, clock, gate.objection),
+    )
 
 
 def lanes(config: Config, connection: CrmConnection) -> list[Lane]:
@@ -269,9 +258,7 @@ def lanes(config: Config, connection: CrmConnection) -> list[Lane]:
                 dedupe_by=sync.dedupe.by if sync.dedupe else None,
                 dedupe_secs=sync.dedupe.within_hours * 3600.0 if sync.dedupe else 0.0,
                 marker=config.delivery.batch_marker,
-                max_age_secs=None
-                if (hours := sync.max_age_hours or config.delivery.max_age_hours) is None
-                else hours * 3600,
+                max_age_secs=None if hours is None else hours * 3600,
                 max_per_hour=sync.max_leads_per_hour or config.delivery.max_leads_per_hour,
             )
         )
@@ -286,7 +273,7 @@ def rules(config: Config) -> Rules:
         hours=OpenHours.parse(config.delivery.hours),
         closed_on=closed_on(config.delivery.holidays),
         zone=config.wolkvox.zone,
-        daily_limit=config.wolkvox.licenses * CALLS_PER_LICENSE,
+        daily_limit=config.wolkvox.daily_limit,
         reserve_calls=config.wolkvox.reserve_calls,
         concurrent_calls=config.wolkvox.concurrent_calls,
         verify_calls=verify_calls(config),
@@ -295,7 +282,7 @@ def rules(config: Config) -> Rules:
 
 def verify_calls(config: Config) -> int:
     """Calls a day that are kept for verification: one of a hundred, five at least."""
-    budget = config.wolkvox.licenses * CALLS_PER_LICENSE - config.wolkvox.reserve_calls
+    budget = config.wolkvox.budget
     return min(max(5, budget // 100), budget // 2)
 
 

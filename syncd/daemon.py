@@ -216,10 +216,13 @@ class Daemon:
             listener.verify(result)
             metrics.verify(result)
 
+        delivery, verifier = assembly.sending(
+            self._config, ledger, connections.delivery, client, term, self._clock, self._guard
+        )
         return Loops(
             assembly.intakes(self._config, ledger, connections, self._clock),
-            assembly.delivery(self._config, ledger, connections.delivery, client, term, self._clock, self._guard),
-            assembly.verifier(self._config, ledger, connections.delivery, client, term, self._clock),
+            delivery,
+            verifier,
             self._clock,
             heard_intake,
             heard_delivery,

@@ -195,7 +195,7 @@ class Recovery:
             kind=kind,
             campaign_id=None,
             quota_day=quota_day(started, wolkvox.zone).isoformat(),
-            budget=assembly.rules(self._config).daily_limit - wolkvox.reserve_calls,
+            budget=wolkvox.budget,
             body_hash=None,
             started_at=started,
             deadline_at=started + self._client.timeout_secs,

@@ -9,7 +9,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from syncd.config import Config
-from syncd.config.models import CALLS_PER_LICENSE
 from syncd.ledger import Ledger
 from syncd.ledger.acts import as_sentence
 from syncd.ledger.views import SyncView
@@ -89,7 +88,7 @@ def status_of(
     """
     zone = config.wolkvox.zone
     quota = Quota(
-        limit=config.wolkvox.licenses * CALLS_PER_LICENSE,
+        limit=config.wolkvox.daily_limit,
         used=ledger.calls_started(quota_day(now, zone).isoformat()),
         reserved=config.wolkvox.reserve_calls,
         resets_at=quota_resets_at(now, zone),

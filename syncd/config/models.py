@@ -97,12 +97,22 @@ class Wolkvox(Table):
 
     @model_validator(mode="after")
     def _reserve_leaves_something(self) -> Self:
-        if self.reserve_calls >= self.licenses * CALLS_PER_LICENSE:
+        if self.budget <= 0:
             raise ValueError(
-                f"reserve_calls = {self.reserve_calls} leaves nothing of the {self.licenses * CALLS_PER_LICENSE} calls "
+                f"reserve_calls = {self.reserve_calls} leaves nothing of the {self.daily_limit} calls "
                 "a day that the licences give"
             )
         return self
+
+    @property
+    def daily_limit(self) -> int:
+        """Calls a day that the licences give."""
+        return self.licenses * CALLS_PER_LICENSE
+
+    @property
+    def budget(self) -> int:
+        """Calls a day that syncd may start, of whatever kind."""
+        return self.daily_limit - self.reserve_calls
 
     @property
     def address(self) -> str:

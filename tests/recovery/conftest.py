@@ -174,7 +174,7 @@ def flow(rig: Rig) -> Standing:
         guard.begin()
         intakes = assembly.intakes(config, ledger, connections, time.time)
         client = assembly.client(config, path)
-        delivery = assembly.delivery(config, ledger, connections.delivery, client, lambda: term, time.time, guard)
+        delivery, _ = assembly.sending(config, ledger, connections.delivery, client, lambda: term, time.time, guard)
 
         def turn() -> bool:
             looked = [intake.run_once() for intake in intakes if intake.due_at(time.time()) <= time.time()]

@@ -33,7 +33,7 @@ def work(site: Site, turns: int = 3, between: Callable[[], None] = lambda: None)
         assert lease.term is not None
         term = lease.term
         intakes = assembly.intakes(config, ledger, connections, clock)
-        delivery = assembly.delivery(
+        delivery, _ = assembly.sending(
             config, ledger, connections.delivery, assembly.client(config, site.config), lambda: term, clock
         )
         delivery._clock_gate = None  # this clock leaves the CRM's behind
