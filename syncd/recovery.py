@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from syncd import assembly
@@ -25,13 +24,13 @@ from syncd.capture.scan import Table
 from syncd.config import Config, Sync
 from syncd.crm import RowReader
 from syncd.errors import EnvironmentFault, SyncdError
-from syncd.holdings import COMPARED, loosely, read_holdings, says_empty
-from syncd.ledger import Ending, Intent, Ledger, new_call_id
+from syncd.holdings import COMPARED, loosely
+from syncd.ledger import Ledger
 from syncd.ledger.recovering import KnownLead, Recovered
 from syncd.model import Clock, Exchange, Rejection
-from syncd.pacing import quota_day
+from syncd.questions import ask_counted, campaign_holdings, question
 from syncd.scanning import SCAN_ROWS
-from syncd.states import CallState, LeadState
+from syncd.states import LeadState
 from syncd.witness import Statement, Witness
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
@@ -156,17 +155,8 @@ class Recovery:
 
     def _export(self, campaign_id: str) -> dict[str, Counter[tuple[str, ...]]]:
         """What a campaign holds: by customer, how often each set of values."""
-        exchange = self._question("campaign_15", partial(self._client.export, campaign_id))
-        found = None
-        if exchange.status == 200:
-            found = read_holdings(exchange.body, _Everybody(), marker=None, campaign_id=campaign_id)
-        elif exchange.status == 404:
-            # So does wolkvox answer where there is nothing to read; and where there is no such campaign.
-            exchange = self._question("campaigns", partial(self._client.campaigns, campaign_id))
-            if exchange.status == 200 and says_empty(exchange.body, campaign_id):
-                return {}
+        found, why = campaign_holdings(self._client, campaign_id, _Everybody(), None, self._question)
         if found is None:
-            why = exchange.error or f"HTTP {exchange.status}, and not as documented"
             raise NotProvable(
                 f"wolkvox does not say what campaign {campaign_id} holds: {why}.",
                 "Nothing is released; run `syncd recover` again later.",
@@ -189,26 +179,15 @@ class Recovery:
         wolkvox = self._config.wolkvox
         while self._ledger.busy_until(self._clock(), wolkvox.concurrent_calls, SERVER_SECS) is not None:
             time.sleep(0.5)
-        started = self._clock()
-        intent = Intent(
-            id=new_call_id(started),
-            kind=kind,
-            campaign_id=None,
-            quota_day=quota_day(started, wolkvox.zone).isoformat(),
+        intent = question(
+            kind,
+            self._clock(),
+            zone=wolkvox.zone,
             budget=wolkvox.budget,
-            body_hash=None,
-            started_at=started,
-            deadline_at=started + self._client.timeout_secs,
+            timeout_secs=self._client.timeout_secs,
         )
-        number, _ = self._ledger.intend(self._term(), intent)
         self.calls += 1
-        exchange = ask()
-        state = CallState.ACCEPTED if exchange.status == 200 else CallState.REFUSED
-        ending = Ending(
-            state, self._clock(), exchange.status, kind, "A question of `syncd recover`.", LeadState.PENDING
-        )
-        self._ledger.finish(number, ending, resend_changed=False)
-        return exchange
+        return ask_counted(self._ledger, self._term(), intent, ask, self._clock, "`syncd recover`")
 
     def _candidates(self, sync: Sync, lane: Lane, held: Mapping[str, Counter[tuple[str, ...]]]) -> Iterator[_Candidate]:
         """The rows of a sync whose customer wolkvox has; the others are counted."""

@@ -23,11 +23,12 @@ from zoneinfo import ZoneInfo
 
 from syncd.batch import Lane
 from syncd.errors import CrmError, QuotaSpent
-from syncd.holdings import Finding, Holdings, find, find_unknown, loosely, read_holdings, says_empty
-from syncd.ledger import Ending, Findings, HeldLead, Intent, Ledger, OpenCall, new_call_id
+from syncd.holdings import Finding, find, find_unknown, loosely, read_holdings
+from syncd.ledger import Ending, Findings, HeldLead, Ledger, OpenCall
 from syncd.ledger.recovering import RECOVERED
 from syncd.model import Clock, Exchange, Instant, Record, Rejection
-from syncd.pacing import quota_day, quota_resets_at
+from syncd.pacing import quota_resets_at
+from syncd.questions import campaign_holdings, question
 from syncd.states import CallState, LeadState
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
@@ -260,8 +261,10 @@ class Verifier:
             if self._unanswered:
                 questions.trouble = "wolkvox did not answer."  # and may be at work on the question still
                 return None
-        holdings = self._holdings(call, customers, marker, questions)
+        ask = partial(self._question, questions)
+        holdings, why = campaign_holdings(self._client, call.campaign_id, customers, marker, ask)
         if holdings is None:
+            questions.trouble = f"wolkvox did not say what it holds: {why}."
             return None
         verdicts = {}
         for lead in held:
@@ -277,9 +280,8 @@ class Verifier:
         there = {}
         for lead_id, record in records.items():
             customer = record["customer_id"]
-            exchange = self._question(
-                "find_record", partial(self._client.find_record, call.campaign_id, customer), questions
-            )
+            ask = partial(self._client.find_record, call.campaign_id, customer)
+            exchange = self._question(questions, "find_record", ask)
             body = exchange.body if exchange.status == 200 else b""
             found = read_holdings(body, {loosely(customer)}, marker=marker, campaign_id=None)
             if found is None or find(record, found, marker, call.leads) is not Finding.THERE:
@@ -287,36 +289,11 @@ class Verifier:
             there[lead_id] = Finding.THERE
         return there
 
-    def _holdings(
-        self, call: OpenCall, customers: set[str], marker: tuple[str, str] | None, questions: _Questions
-    ) -> Holdings | None:
-        """All that the campaign holds of these customers; None where wolkvox does not say."""
-        exchange = self._question("campaign_15", partial(self._client.export, call.campaign_id), questions)
-        body = exchange.body if exchange.status == 200 else b""
-        holdings = read_holdings(body, customers, marker=marker, campaign_id=call.campaign_id)
-        if exchange.status == 404 or (holdings is not None and holdings.rows == 0):
-            # So does wolkvox answer where there is nothing to read; and where there is no such campaign.
-            exchange = self._question("campaigns", partial(self._client.campaigns, call.campaign_id), questions)
-            empty = exchange.status == 200 and says_empty(exchange.body, call.campaign_id)
-            holdings = Holdings({}, 0, 0, whole=True) if empty else None
-        if holdings is None:
-            why = exchange.error or f"HTTP {exchange.status}, and not as documented"
-            questions.trouble = f"wolkvox did not say what it holds: {why}."
-        return holdings
-
-    def _question(self, kind: str, ask: Callable[[], Exchange], questions: _Questions) -> Exchange:
+    def _question(self, questions: _Questions, kind: str, ask: Callable[[], Exchange]) -> Exchange:
         """Ask, and count the call."""
         started = self._clock()
-        intent = Intent(
-            id=new_call_id(started),
-            kind=kind,
-            campaign_id=None,
-            quota_day=quota_day(started, self._rules.zone).isoformat(),
-            budget=self._rules.budget,
-            body_hash=None,
-            started_at=started,
-            deadline_at=started + self._client.timeout_secs,
-        )
+        rules, secs = self._rules, self._client.timeout_secs
+        intent = question(kind, started, zone=rules.zone, budget=rules.budget, timeout_secs=secs)
         number, _ = self._ledger.intend(self._term(), intent)
         exchange = ask()
         questions.asked.append(Question(kind, exchange.status in (200, 404), exchange.seconds))

@@ -14,11 +14,10 @@ from syncd import assembly
 from syncd.check.finding import Finding
 from syncd.config import Config
 from syncd.errors import EXIT_CONFIG, EXIT_FAILED, QuotaSpent, SyncdError
-from syncd.ledger import Ending, Intent, new_call_id, open_ledger
+from syncd.ledger import open_ledger
 from syncd.model import Exchange
-from syncd.pacing import quota_day
+from syncd.questions import Ask, ask_counted, question
 from syncd.replies import judge
-from syncd.states import CallState, LeadState
 from syncd.wolkvox import SERVER_SECS
 
 
@@ -27,15 +26,15 @@ def look(config: Config, config_file: Path) -> Iterator[Finding]:
         client = assembly.client(config, config_file)
     except SyncdError:
         return  # `offline` has said so
-    with _counted(config, config_file) as question:
+    with _counted(config, config_file) as put:
         try:
-            exchange = question("token_info", client.token_info)
+            exchange = put("token_info", client.token_info)
             if (trouble := _trouble(exchange)) is not None:
                 yield Finding("error", "wolkvox", trouble, EXIT_FAILED)
                 return
             yield Finding("ok", "wolkvox", "knows the token (this question cost one call).")
             for number in sorted({sync.campaign.id for sync in config.sync}):
-                yield _campaign(config, number, question("campaigns", partial(client.campaigns, number)))
+                yield _campaign(config, number, put("campaigns", partial(client.campaigns, number)))
         except QuotaSpent as error:
             yield Finding("warning", "wolkvox", f"was not asked: {error}")
         except _BusyError:
@@ -49,28 +48,22 @@ class _BusyError(Exception):
 
 
 @contextmanager
-def _counted(config: Config, config_file: Path) -> Iterator[Callable[[str, Callable[[], Exchange]], Exchange]]:
+def _counted(config: Config, config_file: Path) -> Iterator[Ask]:
     """A way to ask wolkvox that counts each question in the ledger's quota, where there is a ledger yet."""
     try:
         ledger = open_ledger(config, config_file, purpose="check", tables="require")
     except SyncdError:
-        yield lambda _kind, question: question()
+        yield lambda _kind, asked: asked()
         return
     rules = assembly.rules(config)
 
-    def ask(kind: str, question: Callable[[], Exchange]) -> Exchange:
+    def ask(kind: str, asked: Callable[[], Exchange]) -> Exchange:
         now = time.time()
         if ledger.busy_until(now, rules.concurrent_calls, SERVER_SECS) is not None:
             raise _BusyError
-        day = quota_day(now, rules.zone).isoformat()
-        deadline = now + config.wolkvox.call_timeout_secs
-        intent = Intent(new_call_id(now), kind, None, day, rules.budget, None, now, deadline)
-        number, _ = ledger.intend(None, intent)
-        exchange = question()
-        state = CallState.ACCEPTED if exchange.status == 200 else CallState.REFUSED
-        ending = Ending(state, time.time(), exchange.status, kind, "A question of `syncd check`.", LeadState.PENDING)
-        ledger.finish(number, ending, resend_changed=False)
-        return exchange
+        secs = config.wolkvox.call_timeout_secs
+        intent = question(kind, now, zone=rules.zone, budget=rules.budget, timeout_secs=secs)
+        return ask_counted(ledger, None, intent, asked, time.time, "`syncd check`")
 
     try:
         yield ask

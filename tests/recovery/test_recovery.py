@@ -12,7 +12,9 @@ from syncd.cli import main
 from syncd.ledger import acts
 from syncd.ledger.recovering import Restoration
 from syncd.ledger.schema import call
+from syncd.model import Exchange
 from syncd.simulator import Simulator
+from syncd.wolkvox import Wolkvox
 from tests.recovery.conftest import Rig, flow
 
 
@@ -147,6 +149,17 @@ def test_a_campaign_that_is_empty_says_so_with_a_404(small: Rig, simulator: Simu
     assert (found["calls"], found["absent"]) == (2, 3)
     flow(small)
     assert set(small.site.accepted()) == {"doc-3", "doc-4", "doc-5"}
+
+
+def test_an_export_without_a_record_does_not_prove_that_there_is_none(
+    small: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restored(small)
+    body = b'{"code": "200", "total_records": "0", "campaign_id": "12345", "records": []}'
+    monkeypatch.setattr(Wolkvox, "export", lambda *_: Exchange(True, 200, body, "", 0.1))
+    assert main(["recover", "--yes", "--config", str(small.site.config)]) == 1
+    assert "does not say what campaign 12345 holds" in capsys.readouterr().err
+    assert flow(small).state == "held"
 
 
 def test_without_an_answer_nothing_is_released(small: Rig) -> None:

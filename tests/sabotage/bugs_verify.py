@@ -63,8 +63,8 @@ VERIFY: Final[tuple[Bug, ...]] = (
     bug(
         "questions-cost-nothing",
         "Questions are not counted, and wolkvox refuses the last calls of the day.",
-        _VERIFY,
-        "quota_day=quota_day(started, self._rules.zone).isoformat(),",
+        "syncd/questions.py",
+        "quota_day=quota_day(now, zone).isoformat(),",
         'quota_day="never",',
         f"{_T}test_every_question_is_counted",
     ),
@@ -79,8 +79,8 @@ VERIFY: Final[tuple[Bug, ...]] = (
     bug(
         "any-404-is-empty",
         "A campaign that is gone, or full, counts as empty: everybody is called twice.",
-        _VERIFY,
-        "empty = exchange.status == 200 and says_empty(exchange.body, call.campaign_id)",
+        "syncd/questions.py",
+        "empty = exchange.status == 200 and says_empty(exchange.body, campaign_id)",
         "empty = exchange is not None",
         f"{_T}test_a_404_alone_does_not_prove_that_there_is_nothing",
     ),

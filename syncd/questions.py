@@ -1,0 +1,87 @@
+"""Asking wolkvox: each question costs a call of the day's quota, and is counted like one that carries leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from syncd.holdings import Holdings, read_holdings, says_empty
+from syncd.ledger import Ending, Intent, Ledger, new_call_id
+from syncd.model import Clock, Exchange, Instant
+from syncd.pacing import quota_day
+from syncd.states import CallState, LeadState
+from syncd.wolkvox import Wolkvox
+
+Ask = Callable[[str, Callable[[], Exchange]], Exchange]
+"""Asks a question of a kind, such as ``campaign_15``, and counts it."""
+
+
+def question(kind: str, now: Instant, *, zone: ZoneInfo, budget: int, timeout_secs: float) -> Intent:
+    """The intent of a question.
+
+    Args:
+        zone: whose midnight begins the quota day.
+        budget: calls that the day may see in all.
+        timeout_secs: for the whole exchange.
+    """
+    return Intent(
+        id=new_call_id(now),
+        kind=kind,
+        campaign_id=None,
+        quota_day=quota_day(now, zone).isoformat(),
+        budget=budget,
+        body_hash=None,
+        started_at=now,
+        deadline_at=now + timeout_secs,
+    )
+
+
+def ask_counted(
+    ledger: Ledger, term: int | None, intent: Intent, ask: Callable[[], Exchange], clock: Clock, asker: str
+) -> Exchange:
+    """Commit the intent of a question, ask it once, and write what came of it.
+
+    Args:
+        term: the sender's; None for one who only asks.
+        asker: whose question it is, for the ledger.
+
+    Raises:
+        QuotaSpent: no call is left.
+        SenderDeposed, LedgerError: as `Ledger.intend`.
+    """
+    number, _ = ledger.intend(term, intent)
+    exchange = ask()
+    state = CallState.ACCEPTED if exchange.status == 200 else CallState.REFUSED
+    sentence = f"A question of {asker}."
+    ledger.finish(
+        number,
+        Ending(state, clock(), exchange.status, intent.kind, sentence, LeadState.PENDING),
+        resend_changed=False,
+    )
+    return exchange
+
+
+def campaign_holdings(
+    client: Wolkvox, campaign_id: str, customers: Container[str], marker: tuple[str, str] | None, ask: Ask
+) -> tuple[Holdings | None, str]:
+    """What a campaign holds of some customers; one question, and a second where the first gives no record.
+
+    Args:
+        customers: by `loosely` their ids.
+        marker: as `read_holdings`.
+
+    Returns:
+        None where wolkvox does not say; and why not.
+    """
+    exchange = ask("campaign_15", partial(client.export, campaign_id))
+    body = exchange.body if exchange.status == 200 else b""
+    holdings = read_holdings(body, customers, marker=marker, campaign_id=campaign_id)
+    if exchange.status == 404 or (holdings is not None and holdings.rows == 0):
+        # So does wolkvox answer where there is nothing to read; and where there is no such campaign.
+        exchange = ask("campaigns", partial(client.campaigns, campaign_id))
+        empty = exchange.status == 200 and says_empty(exchange.body, campaign_id)
+        holdings = Holdings({}, 0, 0, whole=True) if empty else None
+    if holdings is not None:
+        return holdings, ""
+    return None, exchange.error or f"HTTP {exchange.status}, and not as documented"
