@@ -22,7 +22,7 @@ from datetime import datetime
 from syncd.capture import BEGINNING, Page, Position, Resumed, Start
 from syncd.capture.installed import Installed, Outbox
 from syncd.capture.outbox import OutboxConnection, Probe
-from syncd.capture.scan import Table
+from syncd.capture.scan import Table, sync_in
 from syncd.config.objects import Objects
 from syncd.crm import CrmConnection, Matcher
 from syncd.errors import CrmFault, CrmUnavailable
@@ -72,7 +72,7 @@ class ListenSource:
         self._configured_start = start
         self._channel = objects.channel
         self._about = about
-        name = about.partition('"')[2].rstrip('"') or objects.name
+        name = sync_in(about)
         self._remedy = f"Run `syncd setup {name} --apply`, or have a DBA run what `syncd setup {name}` prints."
         self._table = Table(capture, relation, key=key, watermark=watermark, where=where, about=about)
         self._outbox = Outbox(outboxes, relation, key, objects, about, self._remedy)

@@ -167,24 +167,13 @@ class PollSource:
 
     def scan(self, after: str | None, limit: int) -> Sequence[Change]:
         """Keys of rows older than the window: those that every poll to come will leave out."""
-        query = self._scanned()
-        if query is None:
-            return []
-        if after is not None:
-            query += sql.SQL(" AND {} > {}").format(sql.Identifier(self._key), self._table.typed(after, self._key))
-        query += sql.SQL(" ORDER BY {} LIMIT {}").format(self._qualified(self._key), sql.Literal(limit))
-        with self._connection.cursor(self._about) as cursor:
-            return [Change(key, version) for key, version, _ in cursor.execute(query).fetchall()]
+        floor = self._floor()
+        return [] if floor is None else self._table.scan(self._since, after, limit, below=floor)
 
     def estimate(self) -> int | None:
         """About how many rows a whole scan will find, as the planner thinks."""
-        query = self._scanned()
-        if query is None:
-            return 0
-        with self._connection.cursor(self._about) as cursor:
-            row = cursor.execute(sql.SQL("EXPLAIN (FORMAT JSON) ") + query).fetchone()
-        assert row is not None
-        return int(row[0][0]["Plan"]["Plan Rows"])
+        floor = self._floor()
+        return 0 if floor is None else self._table.estimate(self._since, below=floor)
 
     def without_watermark(self) -> int:
         """Rows whose watermark is NULL, which no poll can see; counted to a thousand at most."""
@@ -313,15 +302,6 @@ class PollSource:
         if self._kind() == "number":
             return mark
         return sql.SQL("least({}, {})").format(mark, self._clock())
-
-    def _scanned(self) -> sql.Composed | None:
-        """What a scan selects: rows of ours that are older than the window; None where nothing was read yet."""
-        floor = self._floor()
-        if floor is None:
-            return None
-        column = sql.Identifier(self._column)
-        query = self._select(sql.SQL("{}::text").format(column))
-        return query + sql.SQL(" AND {} < {}").format(column, floor) + sql.SQL(" AND ") + self._table.ours(self._since)
 
     def _can_be(self, value: str) -> bool:
         """Whether a text is a value of the watermark column's type."""

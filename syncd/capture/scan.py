@@ -21,6 +21,11 @@ NUMBERS = ("smallint", "integer", "bigint", "numeric")
 _COUNTED = 1000
 
 
+def sync_in(about: str) -> str:
+    """The sync's name, of what errors call it: ``sync "web-leads"``."""
+    return about.removeprefix('sync "').removesuffix('"')
+
+
 class Table:
     """A table of leads, looked at by key and, where there is one, by watermark.
 
@@ -111,9 +116,15 @@ class Table:
         where = ours if self._where is None else f"({self._where}\n) AND {ours}"
         return Matcher(self._connection, self._relation, self._key, where, self._about)
 
-    def scan(self, since: str, after: str | None, limit: int) -> Sequence[Change]:
-        """Keys of rows that are ours, in the key's order, after a key; fewer than `limit` at the end."""
-        query = self._select(since)
+    def scan(
+        self, since: str, after: str | None, limit: int, *, below: sql.Composable | None = None
+    ) -> Sequence[Change]:
+        """Keys of rows that are ours, in the key's order, after a key; fewer than `limit` at the end.
+
+        Args:
+            below: leaves out the rows whose watermark is not below it.
+        """
+        query = self._select(since, below)
         if after is not None:
             query += sql.SQL(" AND {} > {}").format(sql.Identifier(self._key), self.typed(after, self._key))
         # Qualified, for ORDER BY takes a bare name for the text of that name in the SELECT list.
@@ -121,10 +132,10 @@ class Table:
         with self._connection.cursor(self._about) as cursor:
             return [Change(key, version) for key, version in cursor.execute(query).fetchall()]
 
-    def estimate(self, since: str) -> int:
-        """About how many rows a whole scan will find, as the planner thinks."""
+    def estimate(self, since: str, *, below: sql.Composable | None = None) -> int:
+        """About how many rows a whole scan will find, as the planner thinks; arguments as `scan`."""
         with self._connection.cursor(self._about) as cursor:
-            row = cursor.execute(sql.SQL("EXPLAIN (FORMAT JSON) ") + self._select(since)).fetchone()
+            row = cursor.execute(sql.SQL("EXPLAIN (FORMAT JSON) ") + self._select(since, below)).fetchone()
         assert row is not None
         return int(row[0][0]["Plan"]["Plan Rows"])
 
@@ -156,17 +167,21 @@ class Table:
             return False
         return True
 
-    def _select(self, since: str) -> sql.Composed:
+    def _select(self, since: str, below: sql.Composable | None) -> sql.Composed:
         version: sql.Composable = sql.Literal(SCANNED)
         if self._watermark is not None:
             version = sql.SQL("{}::text").format(sql.Identifier(self._watermark))
-        return sql.SQL("SELECT {0}::text, {1} FROM {2} WHERE {3} AND {0} IS NOT NULL AND {4}").format(
+        query = sql.SQL("SELECT {0}::text, {1} FROM {2} WHERE {3} AND {0} IS NOT NULL AND {4}").format(
             sql.Identifier(self._key),
             version,
             sql.Identifier(*self._relation),
             condition(self._where),
             self.ours(since),
         )
+        if below is None:
+            return query
+        assert self._watermark is not None
+        return query + sql.SQL(" AND {} < {}").format(sql.Identifier(self._watermark), below)
 
     def newest(self, watermark: str) -> str | None:
         """The CRM's clock, or the largest number that is there."""

@@ -26,7 +26,7 @@ from psycopg import sql
 
 from syncd.capture import BEGINNING, Existing, Page, Position, Resumed, Start, slot_look
 from syncd.capture.pgoutput import lsn_of, lsn_text
-from syncd.capture.scan import Table
+from syncd.capture.scan import Table, sync_in
 from syncd.capture.slot_look import Look
 from syncd.capture.slot_page import Gathered, Gatherer, is_visible
 from syncd.capture.stream import STATUS_SECS, Stream, System
@@ -76,8 +76,7 @@ class SlotSource:
         about: str,
         poll_secs: float,
     ) -> None:
-        name = about.removeprefix('sync "').removesuffix('"')
-        self._setup = f"Run `syncd setup {name} --apply`."
+        self._setup = f"Run `syncd setup {sync_in(about)} --apply`."
         self._capture = capture
         self._relation = relation
         self._key = key
