@@ -53,6 +53,18 @@ class IntakeResult:
     """WAL that the CRM's server keeps for this sync."""
 
 
+def begin_sync(ledger: Ledger, sync_id: int, source: Source, now: Instant) -> None:
+    """Write down where the very first run of a sync begins.
+
+    Raises:
+        CrmError: the CRM cannot say.
+        LedgerError: the ledger cannot take it.
+    """
+    start = source.first_start(now)
+    existing = None if start.existing is Existing.LEAVE else start.existing.value
+    ledger.begin(sync_id, start.since, start.watermark, existing)
+
+
 class Intake:
     """The intake of one sync.
 
@@ -60,7 +72,6 @@ class Intake:
         resend_changed: whether a delivered lead becomes pending again when its row changes.
         poll_secs: from one look to the next, where nothing is heard meanwhile.
         sweep_secs: from one sweep to the next.
-        captured: is called as soon as the ledger has leads that wait.
     """
 
     def __init__(
@@ -73,7 +84,6 @@ class Intake:
         poll_secs: float,
         sweep_secs: float,
         clock: Clock,
-        captured: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self.source = source
@@ -81,8 +91,9 @@ class Intake:
         self._resend_changed = resend_changed
         self._poll_secs = poll_secs
         self._clock = clock
-        self.captured = captured
         self._scanner = Scanner(ledger, source, sweep_secs=sweep_secs, resend_changed=resend_changed, clock=clock)
+        self.captured: Callable[[], None] = lambda: None
+        """Is called as soon as the ledger has leads that wait."""
         # -- mutable --
         self.next_at: Instant = 0.0
         """When to read next, if nothing is heard before."""
@@ -176,9 +187,7 @@ class Intake:
         sync_id = self._ledger.register(self.sync, now)
         kept = self._ledger.position(sync_id)
         if kept.since is None:
-            start = self.source.first_start(now)
-            existing = None if start.existing is Existing.LEAVE else start.existing.value
-            self._ledger.begin(sync_id, start.since, start.watermark, existing)
+            begin_sync(self._ledger, sync_id, self.source, now)
             kept = self._ledger.position(sync_id)
         assert kept.since is not None
         self._scanner.begin(sync_id, kept, now)

@@ -19,12 +19,13 @@ from pathlib import Path
 
 from syncd import assembly
 from syncd.batch import Lane
-from syncd.capture import BEGINNING, Existing
+from syncd.capture import BEGINNING
 from syncd.capture.scan import Table
 from syncd.config import Config, Sync
 from syncd.crm import RowReader
 from syncd.errors import EnvironmentFault, SyncdError
 from syncd.holdings import COMPARED, loosely
+from syncd.intake import begin_sync
 from syncd.ledger import Ledger
 from syncd.ledger.recovering import KnownLead, Recovered
 from syncd.model import Clock, Exchange, Rejection
@@ -295,9 +296,7 @@ class Recovery:
         """The number of a sync, whose first run has begun."""
         sync_id = self._ledger.register(sync.name, self._clock())
         if self._ledger.position(sync_id).since is None and sync.name in self._since:
-            start = assembly.source(sync, self._connections).first_start(self._clock())
-            existing = None if start.existing is Existing.LEAVE else start.existing.value
-            self._ledger.begin(sync_id, start.since, start.watermark, existing)
+            begin_sync(self._ledger, sync_id, assembly.source(sync, self._connections), self._clock())
         return sync_id
 
     def _end(self, term: int, who: str, moved: int) -> None:

@@ -61,8 +61,8 @@ class Process:
             poll_secs=POLL_SECS,
             sweep_secs=SWEEP_SECS,
             clock=clock,
-            captured=self._wake,
         )
+        self.intake.captured = self._wake
         lane = Lane(
             sync=SYNC,
             campaign=Campaign("12345", "predictive", "start"),
