@@ -7,15 +7,10 @@ whole (`Delivery.standing`, `Intake.trouble`, the beats).
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import sys
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import structlog
@@ -31,6 +26,7 @@ from syncd.logs import LogListener, configure
 from syncd.loops import Loops
 from syncd.metrics import Metrics
 from syncd.model import Clock
+from syncd.signals import Signals
 from syncd.status import Status, in_words, status_of
 from syncd.systemd import Notifier
 from syncd.verify import VerifyResult
@@ -43,48 +39,6 @@ _TICK_SECS = 0.5
 _SWITCH_SECS = 0.001
 _STUCK_SECS = 120.0
 """Beyond the longest call: a loop that has not turned for so long is stuck."""
-
-
-class Signals:
-    """SIGTERM, SIGINT and SIGHUP as flags, and a pipe that ends a wait.
-
-    Not as `threading.Event`: its lock is not re-entrant, and a handler that sets one while the same thread begins to
-    wait for it would wait for itself.
-    """
-
-    def __init__(self) -> None:
-        self.stop = False
-        self.reload = False
-        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def install(self) -> None:
-        """Catch the signals; only the main thread may."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._reload)
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is something to heed."""
-        return self.stop or self.reload
-
-    def wait(self, secs: float) -> bool:
-        """Wait for a signal, so long at most; whether there is something to heed."""
-        if not self.pending and select.select([self._woken], [], [], secs)[0]:
-            os.read(self._woken, 4096)
-        return self.pending
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop = True
-        self._ring()
-
-    def _reload(self, number: int, frame: FrameType | None) -> None:
-        self.reload = True
-        self._ring()
-
-    def _ring(self) -> None:
-        with suppress(BlockingIOError):  # it is full: there is enough to read
-            os.write(self._wake, b"!")
 
 
 class Daemon:

@@ -13,6 +13,7 @@ considered by `after_settling`, once the outcome is known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -102,3 +103,8 @@ def after_settling(state: LeadState, *, changed: bool, resend_changed: bool) -> 
     if not changed or state == LeadState.HELD:
         return state
     return recapture(state, resend_changed=resend_changed).state
+
+
+def add_counts(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """Two counts of leads by state as one."""
+    return {state: first.get(state, 0) + second.get(state, 0) for state in {*first, *second}}

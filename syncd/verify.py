@@ -29,7 +29,7 @@ from syncd.ledger.recovering import RECOVERED
 from syncd.model import Clock, Exchange, Instant, Record, Rejection
 from syncd.pacing import quota_resets_at
 from syncd.questions import campaign_holdings, question
-from syncd.states import CallState, LeadState
+from syncd.states import CallState, LeadState, add_counts
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
 FEW = 3
@@ -220,7 +220,7 @@ class Verifier:
             more = doubts.decide(
                 call.number, state, now, by, resend_changed=resend, only=set(unsure), term=self._term()
             )
-            settled = {name: settled.get(name, 0) + more.get(name, 0) for name in {*settled, *more}}
+            settled = add_counts(settled, more)
         return settled
 
     def _records(self, lane: Lane, call: OpenCall, held: Sequence[HeldLead]) -> tuple[dict[int, Record], set[str]]:

@@ -13,7 +13,7 @@ from syncd.ledger import Ledger
 from syncd.model import Instant, Rejection, Settlement
 from syncd.parking import Parks, campaign_key
 from syncd.replies import Outcome, Verdict
-from syncd.states import LeadState
+from syncd.states import LeadState, add_counts
 
 _WHY: Final = Rejection("", "wolkvox", "wolkvox refuses every call that this lead is in, and does not say why")
 _PARK_SECS = 300.0
@@ -114,8 +114,7 @@ class Isolation:
         # A lead whose row has changed since it was sent alone may be good by now: it stays pending.
         for lead_id, seq in bisection.condemned.items():
             found = self._ledger.settle_unsent(sync_id, seq, [Settlement(lead_id, LeadState.REJECTED, _WHY)], now)
-            for state, leads in found.items():
-                settled[state] = settled.get(state, 0) + leads
+            settled = add_counts(settled, found)
         del self._bisections[sync]
         key = campaign_key(campaign)
         if bisection.in_vain:

@@ -97,8 +97,3 @@ def explain(decision: Decision, now: Instant) -> DeliveryResult:
             return wait("quota_exhausted", "The day's calls are used.", now, decision.at)
         case _:
             return wait("sending", "Gathering leads for the next call.", now, decision.at)
-
-
-def add(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    """Two counts by state as one."""
-    return {state: first.get(state, 0) + second.get(state, 0) for state in {*first, *second}}

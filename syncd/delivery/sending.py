@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from syncd.batch import Batch, Lane, prepare
 from syncd.delivery.gates import ClockGate, pause_of
 from syncd.delivery.isolating import Isolation
-from syncd.delivery.results import PAUSED_LOOK_SECS, CallReport, DeliveryResult, Rules, Standing, add, explain, wait
+from syncd.delivery.results import PAUSED_LOOK_SECS, CallReport, DeliveryResult, Rules, Standing, explain, wait
 from syncd.errors import CrmError, QuotaSpent
 from syncd.ledger import Claim, Ending, Intent, Ledger, new_call_id
 from syncd.ledger.ledger import Waiting
@@ -25,7 +25,7 @@ from syncd.model import Clock, Exchange, Instant, Quota, RecordError
 from syncd.pacing import Situation, Step, decide, quota_day, quota_resets_at
 from syncd.parking import SENDER, SLOWEST_SECS, Parks, campaign_key, sync_key
 from syncd.replies import Outcome, Scope, Verdict, judge
-from syncd.states import CallState, LeadState
+from syncd.states import CallState, LeadState, add_counts
 from syncd.witness import Guard
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
@@ -212,7 +212,7 @@ class Delivery:
         if not batch.lead_ids:
             settled = self._ledger.settle_unsent(sync_id, claim.seq, batch.settlements, now)
             self._isolation.nothing_sent(lane.sync)
-            settled = add(settled, self._isolation.end(lane.sync, lane.campaign.id, sync_id, now))
+            settled = add_counts(settled, self._isolation.end(lane.sync, lane.campaign.id, sync_id, now))
             return DeliveryResult(Standing("sending", "Leads leave."), now, sync=lane.sync, settled=settled)
         try:
             number, started, settled = self._commit_intent(lane, sync_id, claim, batch, call_id)
@@ -252,7 +252,7 @@ class Delivery:
         after = self._ledger.finish(made.number, ending, resend_changed=made.lane.resend_changed)
         self._made = None
         condemned = self._isolation.end(made.lane.sync, made.lane.campaign.id, made.sync_id, made.ended)
-        return self._report(made, add(add(made.settled, after), condemned))
+        return self._report(made, add_counts(add_counts(made.settled, after), condemned))
 
     def _commit_intent(
         self, lane: Lane, sync_id: int, claim: Claim, batch: Batch, call_id: str

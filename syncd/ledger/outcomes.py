@@ -14,7 +14,7 @@ from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
 from syncd.ledger.schema import call, lead
 from syncd.model import Instant, RecordError
-from syncd.states import CallState, LeadState, after_settling
+from syncd.states import CallState, LeadState, add_counts, after_settling
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,11 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     in_flight = (lead.c.call_n == number, IN_FLIGHT)
     counted = connection.execute(select(lead.c.state, func.count()).where(*in_flight).group_by(lead.c.state))
     came_from: dict[str, int] = {state: leads for state, leads in counted.all()}  # noqa: C416  # Row is no tuple to mypy
-    settled = _settle_refused(connection, home, number, ending)
-    for state, leads in _settle_rest(connection, home, number, ending, resend_changed=resend_changed).items():
-        settled[state] = settled.get(state, 0) + leads
-    shifts = dict(settled)
-    for state, leads in came_from.items():
-        shifts[state] = shifts.get(state, 0) - leads
+    settled = add_counts(
+        _settle_refused(connection, home, number, ending),
+        _settle_rest(connection, home, number, ending, resend_changed=resend_changed),
+    )
+    shifts = add_counts(settled, {state: -leads for state, leads in came_from.items()})
     shift_tally(connection, int(row.sync_id), shifts)
     return settled
 

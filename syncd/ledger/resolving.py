@@ -14,7 +14,7 @@ from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
 from syncd.ledger.schema import call, history, lead, sync
 from syncd.model import Instant
-from syncd.states import CallState, LeadState, after_settling
+from syncd.states import CallState, LeadState, add_counts, after_settling
 
 _PRINT = struct.Struct(">q8s")
 HELD: ColumnElement[str] = literal_column("'held'")
@@ -151,7 +151,8 @@ def note_check(
         if ids:
             connection.execute(update(lead).where(home.among(lead.c.id, ids)).values(absent_at=since))
     settled = _deliver(connection, home, there, now, resend_changed=resend_changed)
-    _add(settled, _release(connection, home, sync_id, gone, now, "wolkvox was asked twice, and has it not"))
+    released = _release(connection, home, sync_id, gone, now, "wolkvox was asked twice, and has it not")
+    settled = add_counts(settled, released)
     shift_tally(connection, sync_id, settled | {"held": -len(there) - len(gone)})
     connection.execute(
         update(call)
@@ -232,11 +233,6 @@ def _open(connection: Connection, home: Home, number: int) -> int | None:
 
 def _is_long(since: Instant | None, now: Instant, secs: float) -> bool:
     return since is not None and now - since >= secs
-
-
-def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
-    for state, leads in more.items():
-        total[state] = total.get(state, 0) + leads
 
 
 def _deliver(
