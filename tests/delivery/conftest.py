@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from tests.delivery.stage import Stage
-from tests.support.ledgers import assert_conserved
+from tests.delivery.stage import Stage, counted_again
 from tests.support.ledgers import home_url as home_url
 from tests.support.ledgers import made_once as made_once
 from tests.support.ledgers import shared_database as shared_database
@@ -19,18 +17,8 @@ Start = Callable[..., Stage]
 @pytest.fixture
 def start(home_url: str, shared_database: str) -> Iterator[Start]:
     """Set a stage with what the test wants to be different; at the end the ledger is counted again."""
-    with ExitStack() as stack:
-        stages: list[Stage] = []
-
-        def starter(**options: object) -> Stage:
-            stage = stack.enter_context(Stage(home_url, shared_database, **options))  # type: ignore[arg-type]  # the tests' own
-            stages.append(stage)
-            return stage
-
+    with counted_again(Stage, home_url, shared_database) as starter:
         yield starter
-        for stage in stages:
-            assert_conserved(stage.ledger)
-            stage.assert_nobody_was_called_twice()
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -26,7 +26,7 @@ from syncd.model import Campaign, Change, Exchange
 from syncd.pacing import OpenHours
 from syncd.simulator import Settings, Simulator
 from syncd.wolkvox import Wolkvox
-from tests.support.ledgers import opened, rows
+from tests.support.ledgers import assert_conserved, opened, rows
 
 ZONE = ZoneInfo("America/Bogota")
 NOON = datetime(2026, 3, 2, 12, tzinfo=ZONE).timestamp()
@@ -272,3 +272,24 @@ class Stage:
         if not self.resent_on_purpose:
             for campaign in set(self._campaigns) & set(self._sim.campaigns):
                 assert {lead: times for lead, times in self.accepted(campaign).items() if times > 1} == {}
+
+
+S = TypeVar("S", bound=Stage)
+
+
+@contextmanager
+def counted_again(kind: type[S], home_url: str, crm: str) -> Iterator[Callable[..., S]]:
+    """Sets stages of a kind with what a test wants to be different; at the end each ledger is counted again."""
+    with ExitStack() as stack:
+        stages: list[S] = []
+
+        def starter(**options: object) -> S:
+            stage = kind(home_url, crm, **options)  # type: ignore[arg-type]  # the tests' own
+            stack.enter_context(stage)
+            stages.append(stage)
+            return stage
+
+        yield starter
+        for stage in stages:
+            assert_conserved(stage.ledger)
+            stage.assert_nobody_was_called_twice()
