@@ -18,6 +18,14 @@ MAJOR = int(os.environ.get("SYNCD_POSTGRES", majors.NEWEST))
 FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_senders": "20", "max_replication_slots": "20"}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_state_of_this_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where syncd is installed on this host, no test may meet what lies in its folder, nor leave anything there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(tmp_path_factory.getbasetemp() / "no-such-folder"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A data directory that initdb made once for all workers, for `EmbeddedPostgres(template=...)`."""

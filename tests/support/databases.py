@@ -11,10 +11,13 @@ from psycopg import sql
 
 from syncd.embedded import EmbeddedPostgres
 
-EMPTY = """
+LEAVE = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type IN ('client backend', 'walsender');
 SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database();
+"""
+EMPTY = f"""
+{LEAVE}
 DO $$
 DECLARE
     name text;
@@ -40,9 +43,12 @@ def shared_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture(name="database")
-def emptied_database(shared_database: str) -> str:
+def emptied_database(shared_database: str) -> Iterator[str]:
     """In place of the fixture of that name at the top: the shared database, empty."""
-    return emptied(shared_database)
+    yield emptied(shared_database)
+    # Slots belong to the server: one that is left here would be in the way of a test on another database.
+    with psycopg.connect(shared_database, autocommit=True) as admin:
+        admin.execute(LEAVE)
 
 
 def emptied(url: str) -> str:

@@ -62,6 +62,7 @@ class Site:
         }
         if ledger != "sqlite":
             changes["ledger.hash_key_file"] = "hash-key"
+            changes["ledger.witness_file"] = str(folder / "witness")
         self.document: Document = changed(base, changes)
         self.write()
 
