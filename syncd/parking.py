@@ -14,6 +14,9 @@ SENDER = "sender"
 SLOWEST_SECS = 3600.0
 """The longest that something waits before it is tried again, unless its first wait is longer."""
 
+_SET_BACK_SECS = 60.0
+"""A clock that is corrected by less than this changes nothing."""
+
 
 def campaign_key(campaign_id: str) -> str:
     """What a campaign is parked under."""
@@ -29,6 +32,7 @@ def sync_key(sync: str) -> str:
 class Park:
     """Something that must wait."""
 
+    since: Instant
     until: Instant
     times: int
     """How often in a row, for the same verdict."""
@@ -69,14 +73,15 @@ class Parks:
             until = self._next_day(now)
         else:
             until = now + min(secs * 2 ** min(times - 1, 10), max(secs, slowest))
-        self._parks[key] = Park(until, times, verdict, sentence)
+        self._parks[key] = Park(now, until, times, verdict, sentence)
         return self._parks[key]
 
     def waiting(self, now: Instant, *keys: str) -> Park | None:
         """The first of `keys` that must still wait."""
         for key in keys:
             park = self._parks.get(key)
-            if park is not None and park.until > now:
+            # A clock that was set back would make it last as long as that jump: then it is tried at once instead.
+            if park is not None and park.since - _SET_BACK_SECS <= now < park.until:
                 return park
         return None
 
