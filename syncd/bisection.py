@@ -1,9 +1,9 @@
 """Finding the leads for which wolkvox refuses a whole call without naming them. Pure.
 
-A few leads of the refused call are sent alone first: as soon as wolkvox takes one, the fault is some leads' and not
-the campaign's; if it takes none of them, taking the call apart is in vain. Then the rest is halved, and so is each half
-that is refused again, until single leads are left, which are condemned. The calls are counted: one lead must not eat
-the day.
+A few leads of the refused call are sent alone first, and then a few that were not in it: as soon as wolkvox takes
+one, the fault is some leads' and not the campaign's; if it takes none of them, taking the call apart is in vain. Then
+the rest is halved, and so is each half that is refused again, until single leads are left, which are condemned. The
+calls are counted: one lead must not eat the day.
 
 Mutable state: which parts are still to be sent; used by the delivery thread alone.
 """
@@ -33,13 +33,15 @@ class Bisection:
     """One refused call, being taken apart.
 
     Args:
-        lead_ids: its leads, two at least.
+        lead_ids: its leads.
+        others: leads that wait behind it; where all of its own are refused, these tell whether any is taken.
     """
 
-    def __init__(self, lead_ids: Sequence[int]) -> None:
+    def __init__(self, lead_ids: Sequence[int], others: Sequence[int] = ()) -> None:
         last = len(lead_ids) - 1
         places = dict.fromkeys((0, last, last // 2, last // 4, 3 * last // 4, 1, 2, 3))
-        self._probes = [lead_ids[place] for place in places if place <= last][:PROBES]
+        own = [lead_ids[place] for place in places if place <= last]
+        self._probes = [*own[:PROBES], *others]
         self._leads = lead_ids
         self._tried: set[int] = set()
         self._parts: list[_Part] = []
@@ -115,8 +117,6 @@ class Bisection:
 
     def _go_on(self) -> None:
         """From single leads to halves, or to the end."""
-        if not self._some_accepted and len(self._singled_out) >= PROBES:
-            self._parts, self._probes, self._is_parted = [], [], True
         if self._is_parted or (self._probes and not self._some_accepted):
             return
         self._is_parted = True

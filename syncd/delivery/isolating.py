@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from syncd.bisection import Bisection
+from syncd.errors import LedgerUnavailable
 from syncd.ledger import Ledger
 from syncd.model import Instant, Rejection, Settlement
 from syncd.parking import Parks, campaign_key
@@ -18,6 +19,7 @@ from syncd.states import LeadState, add_counts
 _WHY: Final = Rejection("", "wolkvox", "wolkvox refuses every call that this lead is in, and does not say why")
 _PARK_SECS = 300.0
 _EXHAUSTED_SECS = 900.0
+_MOST_OTHERS = 1000
 _UNNAMED = "records-refused"
 _ALL_REFUSED = (
     "wolkvox refuses every record of the calls to this campaign and does not say why; look at the campaign in wolkvox."
@@ -39,6 +41,7 @@ class Isolation:
         self._bisections: dict[str, Bisection] = {}  # by sync
         self._blamed: set[str] = set()  # campaigns that are parked because they refused leads without naming them
         self._lone: dict[str, int] = {}  # syncs of which one lead was refused by itself, and how many waited then
+        self._rounds = 0  # each search asks other leads that wait behind
 
     def is_under_way(self, sync: str) -> bool:
         """Whether a call of this sync is being taken apart."""
@@ -62,11 +65,13 @@ class Isolation:
         if (bisection := self._bisections.get(sync)) is not None:
             bisection.gone(called=False)
 
-    def heed(self, sync: str, campaign: str, sent: Sequence[int], seq: int, verdict: Verdict, pending: int) -> bool:
+    def heed(
+        self, sync: str, campaign: str, sync_id: int, sent: Sequence[int], seq: int, verdict: Verdict, pending: int
+    ) -> bool:
         """Take note of what came of a call; whether this settles what must wait.
 
         Args:
-            sent: the leads of the call.
+            sent: the leads of the call, which are not pending now.
             seq: the moment of capture at which they were claimed.
             pending: how many leads of the sync waited before it.
         """
@@ -81,11 +86,24 @@ class Isolation:
         if not unnamed:
             return False
         self._blamed.add(campaign)
-        if len(sent) > 1:
-            self._bisections[sync] = Bisection(sent)
-            return True
-        self._lone[sync] = pending
-        return False
+        others = self._others(sync_id)
+        if len(sent) == 1 and not others:
+            self._lone[sync] = pending
+            return False
+        self._bisections[sync] = bisection = Bisection(sent, others)
+        if len(sent) == 1:
+            bisection.refused(sent, seq)
+        return True
+
+    def _others(self, sync_id: int) -> list[int]:
+        """Some leads that wait behind a refused call: the newest and an older one, and other ones each time."""
+        try:
+            waiting = [lead.id for lead in self._ledger.claim(sync_id, _MOST_OTHERS).leads]
+        except LedgerUnavailable:
+            return []  # it tells less without them
+        self._rounds += 1
+        places = {(-self._rounds) % len(waiting), (len(waiting) // 2 - self._rounds) % len(waiting)} if waiting else ()
+        return [waiting[place] for place in sorted(places, reverse=True)]
 
     @staticmethod
     def _note(bisection: Bisection, sent: Sequence[int], seq: int, verdict: Verdict, *, unnamed: bool) -> None:

@@ -62,6 +62,27 @@ def test_where_all_are_refused_it_ends_in_vain_after_few_calls(size: int) -> Non
     assert calls == min(size, PROBES)
 
 
+@given(size=st.integers(1, 40), behind=st.integers(1, 3), all_refused=st.booleans())
+def test_leads_behind_tell_whether_any_is_taken(size: int, behind: int, *, all_refused: bool) -> None:
+    leads, others = range(size), [100 + place for place in range(behind)]
+    bisection = Bisection(leads, others)
+    refused: list[list[int]] = []
+    taken: list[int] = []
+    while (part := bisection.next_part()) is not None:
+        if min(part) >= 100 and not all_refused:
+            taken += part
+            bisection.accepted()
+        else:
+            refused.append(list(part))
+            bisection.refused(part, 7)
+    assert bisection.in_vain is all_refused
+    assert taken == ([] if all_refused else others[:1]), "one is enough"
+    alone = [part[0] for part in refused if len(part) == 1]
+    assert bisection.condemned == ({} if all_refused else dict.fromkeys(alone, 7))
+    assert set(alone) >= set(leads[:1])
+    assert all(len(part) == 1 for part in refused) or not all_refused
+
+
 def test_where_many_are_refused_it_stops_within_its_calls() -> None:
     leads = range(10_000)
     bisection, calls, taken = play(leads, set(leads[1::2]))

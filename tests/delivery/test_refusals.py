@@ -239,6 +239,38 @@ def test_a_lone_poisoned_lead_that_lasts_costs_few_calls(start: Start) -> None:
     assert stage.posts() <= 8
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_poisoned_leads_at_the_head_keep_nobody_else_from_leaving(start: Start, batch_size: int) -> None:
+    stage = start(sim=PESTE, batch_size=batch_size, max_wait_secs=5)
+    bad = []
+    for number in range(5):
+        bad += stage.add(f"peste-{number}")
+        stage.clock.now += 1
+    good = stage.add(*(f"lead-{number}" for number in range(4)))
+    stage.run(3600)
+    states = stage.states()
+    assert {states[key] for key in good} == {"delivered"}
+    waiting = [key for key in bad if states[key] == "pending"]
+    assert len(waiting) <= 1, "of one that is alone, nobody can tell"
+    good += stage.add("late")
+    stage.run(3600)
+    assert stage.states() == dict.fromkeys(bad, "rejected") | dict.fromkeys(good, "delivered")
+    assert set(stage.accepted().values()) == {1}
+    assert stage.posts() <= 40
+
+
+def test_good_leads_far_behind_poisoned_ones_are_come_upon(start: Start) -> None:
+    stage = start(sim=PESTE, batch_size=2, max_wait_secs=5)
+    for number in range(9):
+        if number == 5:
+            (good,) = stage.add("ana")
+        stage.add(f"peste-{number}")
+        stage.clock.now += 1
+    stage.run(4 * 3600)
+    assert stage.states()[good] == "delivered"
+    assert "delivered" not in {state for key, state in stage.states().items() if key != good}
+
+
 def test_a_poisoned_lead_that_is_corrected_meanwhile_is_not_rejected(start: Start) -> None:
     stage = start(sim=PESTE)
     keys = stage.add("peste", "ana", "beto")
@@ -376,7 +408,24 @@ def test_after_an_unknown_outcome_the_next_call_waits_for_wolkvoxs_own_limit(sta
     assert stage.turn().call is None
     stage.run(1000)
     assert stage.states()[key] == "delivered"
-    assert stage.calls()[1]["started_at"] >= NOON + 60
+    assert stage.calls()[1]["started_at"] > NOON + 59.5  # but for the moments that the call really took
+
+
+def test_that_limit_counts_from_when_the_request_had_left(stage: Stage) -> None:
+    stage.simulator.script(Fault("cut-after", api="add_record"))
+    stage.add("ana")
+
+    def connect() -> None:
+        stage.clock.now += 15
+
+    stage.client.before = connect
+    stage.turn()
+    stage.client.before = lambda: None
+    stage.clock.now = NOON + 70
+    stage.add("beto")
+    assert stage.turn().standing.state == "waiting"
+    stage.run(1000)
+    assert stage.calls()[1]["started_at"] > NOON + 74.5
 
 
 def test_an_unknown_outcome_on_trial_is_held_and_the_trial_goes_on(stage: Stage) -> None:
