@@ -84,6 +84,12 @@ class Exchange:
     error: str
     """Why there is no reply, in words that hold no secret; ``""`` where there is one."""
     seconds: float
+    sent_secs: float | None = None
+    """Of these, until the request had left whole; None where it never did."""
+
+    def left_by(self, ended: Instant) -> Instant:
+        """By when the request had left, of an exchange that ended then: from there on wolkvox may be at work on it."""
+        return ended if self.sent_secs is None else ended - self.seconds + self.sent_secs
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,14 +52,26 @@ def ask_counted(
     """
     number, _ = ledger.intend(term, intent)
     exchange = ask()
+    ended = clock()
     state = CallState.ACCEPTED if exchange.status == 200 else CallState.REFUSED
-    sentence = f"A question of {asker}."
-    ledger.finish(
-        number,
-        Ending(state, clock(), exchange.status, intent.kind, sentence, LeadState.PENDING),
-        resend_changed=False,
+    if not exchange.sent:
+        state = CallState.NOT_SENT
+    ending = Ending(
+        state,
+        ended,
+        exchange.status,
+        intent.kind,
+        f"A question of {asker}.",
+        LeadState.PENDING,
+        left_at=exchange.left_by(ended) if is_at_work(exchange) else None,
     )
+    ledger.finish(number, ending, resend_changed=False)
     return exchange
+
+
+def is_at_work(exchange: Exchange) -> bool:
+    """Whether wolkvox may still be at work on a question: it left, and no answer of wolkvox's own came."""
+    return exchange.sent and (exchange.status is None or exchange.status >= 500)
 
 
 def campaign_holdings(

@@ -8,8 +8,7 @@ once more; of the rest nothing is certain, and they stay held. Questions cost ca
 What was sent is not kept: the rows are read and mapped again, and a record counts only where its keyed hash is that of
 the record which was sent. For a row that has changed since, the batch marker can tell all the same.
 
-Mutable state, used by the delivery thread alone: which calls could not be asked about, and until when they wait; and
-which questions got no answer, and may still be at work in wolkvox.
+Mutable state, used by the delivery thread alone: which calls could not be asked about, and until when they wait.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from zoneinfo import ZoneInfo
 from syncd.batch import Lane
 from syncd.errors import CrmError, QuotaSpent
 from syncd.holdings import Finding, find, find_unknown, loosely, read_holdings
-from syncd.ledger import Ending, Findings, HeldLead, Ledger, OpenCall
+from syncd.ledger import Findings, HeldLead, Ledger, OpenCall
 from syncd.ledger.recovering import RECOVERED
 from syncd.model import Clock, Exchange, Instant, Record, Rejection
 from syncd.pacing import quota_resets_at
-from syncd.questions import campaign_holdings, question
-from syncd.states import CallState, LeadState, add_counts
+from syncd.questions import ask_counted, campaign_holdings, is_at_work, question
+from syncd.states import LeadState, add_counts
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
 FEW = 3
@@ -96,6 +95,19 @@ class _Questions:
 
     asked: list[Question] = field(default_factory=list)
     trouble: str = ""
+    one_is_at_work: bool = False
+    """Whether wolkvox may still be at work on the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A call that could not be asked about."""
+
+    times: int
+    """How often in a row it got no answer."""
+    at: Instant
+    until: Instant
+    """Then it is asked about again."""
 
 
 class Verifier:
@@ -125,8 +137,7 @@ class Verifier:
         self._clock = clock
         self._objection = objection
         # -- mutable --
-        self._failed: dict[int, tuple[int, Instant]] = {}  # by call: how often in a row it got no answer; until when
-        self._unanswered: list[tuple[int, Instant]] = []  # questions that count as in flight: number, and start
+        self._failed: dict[int, _Failure] = {}  # by call
 
     def run_once(self) -> VerifyResult:
         """Look into one unresolved call, if one is due.
@@ -136,7 +147,6 @@ class Verifier:
             LedgerError: the ledger does not answer.
         """
         now = self._clock()
-        self._forget_unanswered(now)
         calls = [
             call
             for call in self._ledger.doubts.unresolved()
@@ -156,11 +166,14 @@ class Verifier:
 
     def _due_at(self, call: OpenCall) -> Instant:
         if call.checks == 0 or call.checked_at is None:
-            at = max(call.ended_at, call.started_at + SERVER_SECS) + self._rules.verify_after_secs
+            done_at = max(call.ended_at, (call.left_at or call.started_at) + SERVER_SECS)
+            at = done_at + self._rules.verify_after_secs
         else:
             at = call.checked_at + self._rules.verify_again_secs * 2 ** min(call.checks - 1, _MOST_DOUBLINGS)
-        _, until = self._failed.get(call.number, (0, 0.0))
-        return max(at, until)
+        failure = self._failed.get(call.number)
+        if failure is None or (call.checks == 0 and call.checked_at is not None and call.checked_at >= failure.at):
+            return at  # nothing has failed, or somebody has asked for a check since
+        return max(at, failure.until)
 
     # -- one call --------------------------------------------------------------------------------------------
 
@@ -168,7 +181,7 @@ class Verifier:
         lane = self._lanes[call.sync]
         held = self._ledger.doubts.held(call.number)
         questions = _Questions()
-        times = self._failed.get(call.number, (0, 0.0))[0]
+        times = self._failed[call.number].times if call.number in self._failed else 0
         try:
             if (doubt := self._objection(self._clock)) is not None:
                 return self._put_off(call, times, now + _FAILED_SECS[0], questions, doubt)
@@ -194,9 +207,10 @@ class Verifier:
     def _put_off(
         self, call: OpenCall, times: int, until: Instant, questions: _Questions, sentence: str
     ) -> VerifyResult:
-        self._failed[call.number] = (times, until)
+        now = self._clock()
+        self._failed[call.number] = _Failure(times, now, until)
         questions.trouble = sentence
-        return VerifyResult(self._clock(), _report(call, questions, {}, {}))
+        return VerifyResult(now, _report(call, questions, {}, {}))
 
     def _settle(self, lane: Lane, call: OpenCall, verdicts: Mapping[int, Finding], now: Instant) -> dict[str, int]:
         there, absent, unsure = (
@@ -258,7 +272,7 @@ class Verifier:
             there = self._ask_each(call, records, marker, questions)
             if len(there) == len(held):
                 return there
-            if self._unanswered:
+            if questions.one_is_at_work:
                 questions.trouble = "wolkvox did not answer."  # and may be at work on the question still
                 return None
         ask = partial(self._question, questions)
@@ -294,28 +308,10 @@ class Verifier:
         started = self._clock()
         rules, secs = self._rules, self._client.timeout_secs
         intent = question(kind, started, zone=rules.zone, budget=rules.budget, timeout_secs=secs)
-        number, _ = self._ledger.intend(self._term(), intent)
-        exchange = ask()
+        exchange = ask_counted(self._ledger, self._term(), intent, ask, self._clock, "verification")
         questions.asked.append(Question(kind, exchange.status in (200, 404), exchange.seconds))
-        if exchange.sent and exchange.status is None and self._clock() < started + SERVER_SECS:
-            self._unanswered.append((number, started))  # it stays intended, and so holds its place among the calls
-        else:
-            self._finish(number, exchange)
+        questions.one_is_at_work = is_at_work(exchange)
         return exchange
-
-    def _finish(self, number: int, exchange: Exchange | None) -> None:
-        status = None if exchange is None else exchange.status
-        state = CallState.ACCEPTED if status == 200 else CallState.REFUSED
-        if exchange is not None and not exchange.sent:
-            state = CallState.NOT_SENT
-        ending = Ending(state, self._clock(), status, "question", "A question of verification.", LeadState.PENDING)
-        self._ledger.finish(number, ending, resend_changed=False)
-
-    def _forget_unanswered(self, now: Instant) -> None:
-        """Finish the questions without an answer that wolkvox has given up by now."""
-        while self._unanswered and not self._unanswered[0][1] <= now < self._unanswered[0][1] + SERVER_SECS:
-            self._finish(self._unanswered[0][0], None)
-            del self._unanswered[0]
 
 
 def _report(

@@ -193,6 +193,8 @@ class Guard:
         """
         if self._witness is None or self._said is None:
             return None
+        if number <= self._said.number:  # it went back between the look at it and the intent
+            return self._accusation(self._said, self._said.uid)
         used = self._ledger.calls_started(quota_day)
         self._unwritten = self._write(replace(self._said, number=number, call=call_id, quota_day=quota_day, used=used))
         return self._unwritten

@@ -51,6 +51,8 @@ class Wire:
         self._socket: socket | None = None
         self.expired = False
         self.connected = False
+        self.written_at: float | None = None
+        """When the whole request had been handed to the system, by the monotonic clock."""
 
     def opened(self, sock: socket) -> None:
         """The connection stands, TLS included: from here on a byte of the request may have left."""
@@ -72,12 +74,16 @@ class Wire:
 
 
 def _watched(base: type[HTTPConnection], wire: Wire) -> type[HTTPConnection]:
-    """A connection class that tells `wire` when it stands."""
+    """A connection class that tells `wire` when it stands, and when the request has left."""
 
     class Watched(base):  # type: ignore[misc, valid-type]
         def connect(self) -> None:
             super().connect()
             wire.opened(self.sock)
+
+        def getresponse(self) -> Any:
+            wire.written_at = time.monotonic()
+            return super().getresponse()
 
     return Watched
 
@@ -209,7 +215,8 @@ class Wolkvox:
             error = _words(caught, wire)
         finally:
             timer.cancel()
-        return Exchange(wire.connected, status, received, error, time.monotonic() - began)
+        sent_secs = None if wire.written_at is None else wire.written_at - began
+        return Exchange(wire.connected, status, received, error, time.monotonic() - began, sent_secs)
 
 
 class _TooLongError(ValueError):

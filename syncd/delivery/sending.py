@@ -104,6 +104,7 @@ class Delivery:
         self._isolation = Isolation(ledger, self._parks)
         self._surges: list[tuple[str, str]] = []  # syncs that were paused just now, and why
         self._made: _Made | None = None  # the call whose outcome the ledger has not taken yet
+        self._doubtful: str | None = None  # the id of a call of which nobody knows whether its intent is committed
         self.standing = Standing("idle", "Nothing waits.")
         self.distrusts_ledger = False
         """Whether the last turn found a ledger that must not be sent from."""
@@ -116,6 +117,9 @@ class Delivery:
             LedgerError: the ledger does not answer. The outcome of a call that was made is kept, and written
                 before anything else is done.
         """
+        if self._doubtful is not None:
+            self._ledger.never_sent(self._term(), self._doubtful, self._clock())
+            self._doubtful = None
         result = self._turn(self._clock()) if self._made is None else self._settle(self._made)
         self.standing = result.standing
         result, self._surges = replace(result, surges=self._surges), []
@@ -273,9 +277,16 @@ class Delivery:
             prints=batch.prints,
             marker=lane.marker,
         )
-        number, settled = self._ledger.intend(
-            self._term(), intent, sync_id=sync_id, seq=claim.seq, settlements=batch.settlements
-        )
+        term = self._term()
+        self._doubtful = call_id  # the commit may be done, and its answer be lost
+        try:
+            number, settled = self._ledger.intend(
+                term, intent, sync_id=sync_id, seq=claim.seq, settlements=batch.settlements
+            )
+        except QuotaSpent:
+            self._doubtful = None
+            raise
+        self._doubtful = None
         return number, started, settled
 
     def _heed(self, lane: Lane, made: _Made) -> None:
@@ -284,7 +295,9 @@ class Delivery:
         key = campaign_key(lane.campaign.id)
         if verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART):
             self._parks.release(SENDER, key)
-        if self._isolation.heed(lane.sync, lane.campaign.id, made.batch.lead_ids, made.seq, verdict, made.pending):
+        if self._isolation.heed(
+            lane.sync, lane.campaign.id, made.sync_id, made.batch.lead_ids, made.seq, verdict, made.pending
+        ):
             return
         if verdict.parks is not Scope.NOTHING:
             key = SENDER if verdict.parks is Scope.SENDER else key
@@ -325,4 +338,5 @@ def _ending(verdict: Verdict, exchange: Exchange, batch: Batch, ended: Instant) 
     }
     state, rest = states[verdict.outcome]
     refused: dict[int, RecordError] = {batch.lead_ids[error.position]: error for error in verdict.errors}
-    return Ending(state, ended, exchange.status, verdict.name, verdict.sentence, rest, refused)
+    left_at = exchange.left_by(ended) if verdict.outcome is Outcome.UNKNOWN else None
+    return Ending(state, ended, exchange.status, verdict.name, verdict.sentence, rest, refused, left_at)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,6 +33,9 @@ PENDING: ColumnElement[str] = literal_column("'pending'")
 """Written into the statement, not bound: only so may the planner choose the partial index."""
 SURGE_SECS = 3600.0
 """`max_leads_per_hour` looks back so far."""
+LEAVES_SECS = 30.0
+"""A request leaves within so many seconds of its intent, if at all: whoever was frozen for twenty does not post, and a
+connection stands within ten (`delivery.sending`, `wolkvox.CONNECT_SECS`)."""
 IN_FLIGHT: ColumnElement[bool] = lead.c.state.in_([literal_column("'sending'"), literal_column("'held'")])
 
 
@@ -225,11 +229,15 @@ def _take_aboard(connection: Connection, home: Home, intent: Intent, number: int
             "Is another program writing to the ledger?",
             retry=True,
         )
-    for column, hashes in ((lead.c.fingerprint, intent.fingerprints), (lead.c.person, intent.persons)):
+    by_lead = update(lead).where(lead.c.id == bindparam("lead"))
+    fingerprint: dict[Any, Any] = {
+        lead.c.fingerprint_before: lead.c.fingerprint,
+        lead.c.fingerprint: bindparam("hash"),
+    }
+    for values, hashes in ((fingerprint, intent.fingerprints), ({lead.c.person: bindparam("hash")}, intent.persons)):
         if hashes:
             connection.execute(
-                update(lead).where(lead.c.id == bindparam("lead")).values({column: bindparam("hash")}),
-                [{"lead": lead_id, "hash": value} for lead_id, value in hashes.items()],
+                by_lead.values(values), [{"lead": lead_id, "hash": value} for lead_id, value in hashes.items()]
             )
     _count_fresh(connection, intent, number, sync_id)
     shift_tally(connection, sync_id, {"pending": -moved, "sending": moved})
@@ -275,20 +283,20 @@ def busy_until(connection: Connection, now: Instant, concurrent: int, hold_secs:
 
     Args:
         concurrent: calls that may be in flight at once.
-        hold_secs: wolkvox's own limit for one call.
+        hold_secs: wolkvox's own limit for one call, from the moment at which its request has left.
 
     Returns:
         An instant in the future; None where nothing stands in the way.
     """
-    started = sorted(
-        min(at, now)  # a clock that was set back must not block for longer than the limit
-        for at in connection.scalars(
-            select(call.c.started_at).where(
-                call.c.state.in_(("intended", "unknown")), call.c.started_at > now - hold_secs
-            )
-        )
+    intended = select(call.c.started_at + LEAVES_SECS).where(
+        call.c.state.in_(("intended", "unknown")),
+        call.c.ended_at.is_(None),
+        call.c.started_at > now - hold_secs - LEAVES_SECS,
     )
-    return started[-concurrent] + hold_secs if len(started) >= concurrent else None
+    unanswered = select(call.c.left_at).where(call.c.left_at > now - hold_secs)
+    # A clock that was set back must not block for longer than the limit.
+    left = sorted(min(at, now) for at in connection.scalars(intended.union_all(unanswered)))
+    return left[-concurrent] + hold_secs if len(left) >= concurrent else None
 
 
 def new_call_id(now: Instant) -> str:

@@ -116,7 +116,7 @@ class Doubts:
             what = {None: "resolve --verify", LeadState.DELIVERED: "resolve --delivered"}.get(state, "resolve --resend")
             if state is None:
                 settled: dict[str, int] = {}
-                resolving.ask_again(connection, found.number)
+                resolving.ask_again(connection, found.number, now)
             else:
                 settled = resolving.decide(
                     connection, self._home, found.number, state, now, f"{who}: {reason}", resend_changed=resend_changed

@@ -216,6 +216,16 @@ class Ledger:
         with self.home.write() as connection:
             return outcomes.finish(connection, self.home, number, ending, resend_changed=resend_changed)
 
+    def never_sent(self, term: int, call_id: str, now: Instant) -> None:
+        """Settle a call whose intent may be committed or not: the ledger did not say, and so it was not made.
+
+        Raises:
+            SenderDeposed: another process has the lease, and holds what it found.
+        """
+        with self.home.write() as connection:
+            calls.check_term(connection, self.home, term)  # waits for a commit of that intent that is still under way
+            outcomes.never_sent(connection, self.home, call_id, now)
+
     def give_up_intended(self, term: int, now: Instant) -> list[tuple[str, int]]:
         """At start: hold the leads of every call that a dead process had under way."""
         with self.home.write() as connection:

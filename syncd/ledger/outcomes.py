@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, null, select, update
 
 from syncd.errors import LedgerError
-from syncd.ledger.calls import IN_FLIGHT, lock_sync
+from syncd.ledger.calls import IN_FLIGHT, LEAVES_SECS, lock_sync
 from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
 from syncd.ledger.schema import call, lead
@@ -30,6 +31,8 @@ class Ending:
     """Where the leads go that are not among `refused`."""
     refused: Mapping[int, RecordError] = field(default_factory=dict)
     """Leads that wolkvox refused one by one."""
+    left_at: Instant | None = None
+    """By when the request had left, where no answer proves that wolkvox is not at work on it any more."""
 
 
 def finish(connection: Connection, home: Home, number: int, ending: Ending, *, resend_changed: bool) -> dict[str, int]:
@@ -48,6 +51,7 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
             verdict=ending.verdict,
             sentence=ending.sentence,
             prints=call.c.prints if ending.state is CallState.UNKNOWN else null(),
+            left_at=ending.left_at,
         )
         .returning(call.c.sync_id)
     ).one_or_none()
@@ -72,7 +76,10 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
 
 def _is_written(connection: Connection, number: int, ending: Ending) -> bool:
     """Whether this very outcome is there already: a commit whose answer was lost is tried again."""
-    row = connection.execute(select(call.c.state, call.c.ended_at, call.c.verdict).where(call.c.n == number)).one()
+    query = select(call.c.state, call.c.ended_at, call.c.verdict).where(call.c.n == number)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise LedgerError(f"The ledger has no call number {number} any more.", "Was it restored from a copy?")
     return tuple(row) == (ending.state.value, ending.ended_at, ending.verdict)
 
 
@@ -101,7 +108,7 @@ def _settle_refused(connection: Connection, home: Home, number: int, ending: End
                 field="",
                 reason=reason,
                 absent_at=None,
-                fingerprint=None,
+                fingerprint=lead.c.fingerprint_before,
                 person=None,
             )
         ).rowcount
@@ -143,12 +150,26 @@ def _back_to_pending(
     *,
     keep_hashes: bool = False,
 ) -> None:
-    values = {"state": "pending"} | CLEARED
+    values: dict[str, Any] = {"state": "pending"} | CLEARED
     if captured_at is not None:
         values["captured_at"] = captured_at
     if not keep_hashes:
-        values |= {"fingerprint": null(), "person": null()}
+        values |= NOT_TAKEN
     connection.execute(update(lead).where(home.among(lead.c.id, ids)).values(values))
+
+
+NOT_TAKEN: Final[dict[str, Any]] = {"fingerprint": lead.c.fingerprint_before, "person": null()}
+"""What a lead's hashes are again where wolkvox has not taken it."""
+
+
+def never_sent(connection: Connection, home: Home, call_id: str, now: Instant) -> None:
+    """Settle a call whose intent may have been committed or not, and which was not made for that."""
+    query = select(call.c.n).where(call.c.id == call_id, call.c.state == CallState.INTENDED.value)
+    number = connection.scalar(query)
+    if number is not None:
+        sentence = "The ledger did not answer when this call was written down; it was not made."
+        ending = Ending(CallState.NOT_SENT, now, None, "unwritten", sentence, LeadState.PENDING)
+        finish(connection, home, number, ending, resend_changed=False)
 
 
 def give_up_intended(connection: Connection, home: Home, now: Instant) -> list[tuple[str, int]]:
@@ -157,11 +178,12 @@ def give_up_intended(connection: Connection, home: Home, now: Instant) -> list[t
     Returns:
         The ids of such calls, and how many leads each now holds.
     """
-    found = connection.execute(select(call.c.n, call.c.id, call.c.kind).where(call.c.state == "intended")).all()
+    query = select(call.c.n, call.c.id, call.c.kind, call.c.started_at).where(call.c.state == "intended")
     given_up = []
-    for number, call_id, kind in found:
+    for number, call_id, kind, started_at in connection.execute(query).all():
         sentence = "syncd ended while this call was under way; whether wolkvox took the records is not certain."
-        ending = Ending(CallState.UNKNOWN, now, None, "interrupted", sentence, LeadState.HELD)
+        left_at = min(now, started_at + LEAVES_SECS)
+        ending = Ending(CallState.UNKNOWN, now, None, "interrupted", sentence, LeadState.HELD, left_at=left_at)
         held = finish(connection, home, number, ending, resend_changed=False)
         if kind == "add_record":
             given_up.append((call_id, held.get("held", 0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal_column, null, select, update
 
@@ -12,6 +13,7 @@ from syncd.errors import UnknownName
 from syncd.ledger.calls import lock_sync
 from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
+from syncd.ledger.outcomes import NOT_TAKEN
 from syncd.ledger.schema import call, history, lead, sync
 from syncd.model import Instant
 from syncd.states import CallState, LeadState, add_counts, after_settling
@@ -37,6 +39,9 @@ class OpenCall:
     checks: int
     """How often wolkvox was asked about it, to an end."""
     checked_at: Instant | None
+    """When that was last; with no check, since when one is asked for."""
+    left_at: Instant | None
+    """By when its request had left."""
     marker: str | None
     """The field that every record was stamped in with the call's id, whatever the configuration says by now."""
 
@@ -89,6 +94,7 @@ def unresolved(connection: Connection) -> list[OpenCall]:
             call.c.ended_at,
             call.c.checks,
             call.c.checked_at,
+            call.c.left_at,
             call.c.marker,
         )
         .join_from(call, sync, call.c.sync_id == sync.c.id)
@@ -198,9 +204,9 @@ def decide(
     return settled
 
 
-def ask_again(connection: Connection, number: int) -> None:
-    """Let the next check come at once, as if there had been none."""
-    connection.execute(update(call).where(call.c.n == number).values(checks=0, checked_at=None))
+def ask_again(connection: Connection, number: int, now: Instant) -> None:
+    """Let the next check come at once, as if there had been none; `checked_at` then says since when."""
+    connection.execute(update(call).where(call.c.n == number).values(checks=0, checked_at=now))
 
 
 def find_open(connection: Connection, call_id: str) -> OpenCall:
@@ -269,8 +275,8 @@ def _release(
     among = home.among(lead.c.id, ids)
     persons = list(connection.scalars(select(lead.c.person).distinct().where(among, lead.c.person.is_not(None))))
     remember_life(connection, home, ids, now, cause)
-    again = {"state": "pending", "absent_at": None, "fingerprint": null(), "person": null()} | CLEARED
-    connection.execute(update(lead).where(among).values(again))
+    again: dict[str, Any] = {"state": "pending"} | CLEARED
+    connection.execute(update(lead).where(among).values(again | NOT_TAKEN))
     twins: list[int] = []
     for begin in range(0, len(persons), 500):
         twins += connection.scalars(
@@ -282,7 +288,7 @@ def _release(
         )
     if twins:
         remember_life(connection, home, twins, now, "whom it was a duplicate of was not taken by wolkvox")
-        connection.execute(update(lead).where(home.among(lead.c.id, twins)).values(again))
+        connection.execute(update(lead).where(home.among(lead.c.id, twins)).values(again | {"person": null()}))
         shift_tally(connection, sync_id, {"duplicate": -len(twins)})
     return {"pending": len(ids) + len(twins)}
 

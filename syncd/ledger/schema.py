@@ -28,7 +28,7 @@ from sqlalchemy import (
 from syncd.states import CallState, LeadState
 
 SCHEMA = "syncd"
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; a ledger at any other is refused."""
 
 metadata = MetaData(schema=SCHEMA)
@@ -119,6 +119,7 @@ call = Table(
     Column("found", Integer, nullable=False, server_default="0"),  # leads that were later seen to be in wolkvox
     Column("checks", Integer, nullable=False, server_default="0"),  # how often wolkvox was asked about it
     Column("checked_at", Double),  # when last
+    Column("left_at", Double),  # where no whole answer came: by when its request had left, so that it may be at work
     Column("resolved_by", Text),  # how an unknown outcome became known: "verified", or an operator's word
     CheckConstraint(f"state IN ({_one_of(CallState)})", name="call_state_known"),
     CheckConstraint("(state = 'intended') = (ended_at IS NULL)", name="call_ended_with_an_outcome"),
@@ -126,6 +127,7 @@ call = Table(
 )
 Index("call_quota_day", call.c.quota_day)
 _index_where("state IN ('intended', 'unknown')", "call_open", call.c.n)
+_index_where("left_at IS NOT NULL", "call_left", call.c.left_at)
 
 # No foreign keys on a lead: Postgres checks them row by row, which would double the time of a bulk insert.
 lead = Table(
@@ -142,6 +144,7 @@ lead = Table(
     Column("settled_at", Double),
     Column("call_n", BigInteger),
     Column("fingerprint", LargeBinary),  # keyed hash of the record that was delivered last
+    Column("fingerprint_before", LargeBinary),  # what that was before the call under way, which may be refused
     Column("person", LargeBinary),  # keyed hash of what dedupe goes by
     Column("field", Text),
     Column("rule", Text),

@@ -54,7 +54,9 @@ def answering(data: bytes) -> Behaviour:
 
 def test_a_call_is_one_request_as_wolkvox_wants_it() -> None:
     exchange, server = call(answering(response(GOOD)))
-    assert exchange == Exchange(True, 201, GOOD, "", exchange.seconds)
+    assert exchange == Exchange(True, 201, GOOD, "", exchange.seconds, exchange.sent_secs)
+    assert exchange.sent_secs is not None
+    assert 0 < exchange.sent_secs < exchange.seconds
     assert (server.connections, len(server.requests)) == (1, 1)
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")

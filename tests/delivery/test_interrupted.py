@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
 
 from syncd.errors import LedgerUnavailable
-from syncd.ledger import Lease
+from syncd.ledger import Intent, Lease, calls
 from syncd.simulator import Fault, Settings
 from tests.delivery.conftest import Start
 from tests.delivery.stage import Stage
+from tests.support.waiting import eventually
 
 
 class Killed(BaseException):
@@ -122,6 +124,68 @@ def test_a_ledger_that_breaks_before_the_intent_posts_nothing(stage: Stage) -> N
     mend()
     stage.turn()
     assert stage.states() == {key: "delivered"}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_intent_whose_commit_is_not_answered_is_not_sent_and_its_leads_leave_on_a_later_turn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    (key,) = stage.add("ana")
+    intend = stage.ledger.intend
+
+    def lose_the_answer(*args: Any, **options: Any) -> None:
+        if committed:
+            intend(*args, **options)
+        raise LedgerUnavailable("The connection broke.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.ledger, "intend", lose_the_answer)
+        with pytest.raises(LedgerUnavailable):
+            stage.turn()
+    assert stage.states() == {key: "sending" if committed else "pending"}
+    back = break_ledger(stage)
+    with pytest.raises(LedgerUnavailable):
+        stage.turn()
+    back()
+    stage.run(1000)
+    assert stage.states() == {key: "delivered"}
+    assert stage.accepted() == {"ana": 1}
+    assert [row["state"] for row in stage.calls()] == (["not_sent"] if committed else []) + ["accepted"]
+
+
+def test_an_intent_that_is_committed_while_its_sender_asks_for_it_is_found(shared_database: str) -> None:
+    """The commit is under way still when the connection breaks: whoever looks for it must wait for its end."""
+    with Stage(shared_database, shared_database) as stage:
+        (key,) = stage.add("ana")
+        sync_id = stage.ledger.register("web", stage.clock())
+        intent = Intent(
+            id="slow",
+            kind="add_record",
+            campaign_id="12345",
+            quota_day="2026-09-21",
+            budget=9,
+            body_hash=b"",
+            started_at=stage.clock(),
+            deadline_at=stage.clock() + 75,
+            lead_ids=[lead.id for lead in stage.ledger.claim(sync_id, 9).leads],
+        )
+        looked = threading.Event()
+
+        def look() -> None:
+            stage.ledger.never_sent(stage.term(), "slow", stage.clock())
+            looked.set()
+
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%lease%%'"
+        thread = threading.Thread(target=look)
+        with stage.ledger.home.write() as connection:
+            calls.intend(connection, stage.ledger.home, stage.term(), intent, 9, sync_id)
+            thread.start()
+            with psycopg.connect(shared_database, autocommit=True) as watcher:
+                eventually(lambda: watcher.execute(waits).fetchone() == (1,), "it waits for the commit")
+            assert not looked.is_set()
+        thread.join(30)
+        assert looked.is_set()
+        assert stage.states() == {key: "pending"}
 
 
 def test_a_backend_that_is_killed_while_it_writes_the_outcome_costs_nothing(shared_database: str) -> None:

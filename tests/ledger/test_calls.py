@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from syncd.errors import LedgerError, QuotaSpent, SenderDeposed
 from syncd.ledger import Ending, Ledger
+from syncd.ledger.calls import LEAVES_SECS
 from syncd.ledger.hashes import Hasher
 from syncd.ledger.schema import call, history
 from syncd.model import Settlement
@@ -311,6 +312,31 @@ def test_a_delivered_lead_that_changed_meanwhile_still_knows_what_was_delivered(
     assert [lead.fingerprint for lead in resending.claim().leads] == [b"f" * 16]
 
 
+@pytest.mark.parametrize("how", ["refused", "named", "not sent", "verified", "named, and changed"])
+def test_a_lead_whose_change_was_not_taken_still_knows_what_was_delivered(resending: Scene, how: str) -> None:
+    resending.capture("a")
+    lead_id = resending.id_of("a")
+    resending.accept(resending.intend("a", fingerprints={lead_id: b"1" * 16}))
+    for version in ("2", "3"):
+        resending.capture("a", version=version)
+        number = resending.intend("a", id=version, fingerprints={lead_id: version.encode() * 16})
+        if how == "named, and changed":
+            resending.capture("a", version=f"{version}.5")
+        if how == "verified":
+            resending.finish(number, CallState.UNKNOWN, LeadState.HELD)
+            resending.ledger.doubts.resolve(version, LeadState.PENDING, NOON, "a", "b", resend_changed=True)
+        elif how == "not sent":
+            resending.ledger.never_sent(resending.term, version, NOON)
+        else:
+            refused = {} if how == "refused" else {"a": "bad"}
+            resending.finish(number, CallState.REFUSED, LeadState.PENDING, refused=refused)
+        assert rows(resending.ledger)["a"]["fingerprint"] == b"1" * 16
+    resending.capture("a", version="4")
+    number = resending.intend("a", fingerprints={lead_id: b"4" * 16})
+    resending.accept(number)
+    assert rows(resending.ledger)["a"]["fingerprint"] == b"4" * 16
+
+
 @pytest.mark.parametrize(("outcome", "rest", "state"), OUTCOMES[:-1])
 def test_a_held_call_is_settled_later_once(scene: Scene, outcome: CallState, rest: LeadState, state: str) -> None:
     scene.capture("a")
@@ -389,21 +415,33 @@ def test_an_unanswered_call_is_in_flight_until_wolkvoxs_own_limit(scene: Scene) 
     assert scene.ledger.busy_until(NOON, 1, 60) is None
     scene.capture("a")
     number = scene.intend("a", at=NOON)
-    assert scene.ledger.busy_until(NOON + 1, 1, 60) == NOON + 60
-    assert scene.ledger.busy_until(NOON + 1, 2, 60) is None
-    scene.finish(number, CallState.UNKNOWN, LeadState.HELD)
-    assert scene.ledger.busy_until(NOON + 59.9, 1, 60) == NOON + 60
-    assert scene.ledger.busy_until(NOON + 60, 1, 60) is None
+    assert scene.ledger.busy_until(NOON + 1, 1, 60) == NOON + 61, "it leaves now at the latest"
+    assert scene.ledger.busy_until(NOON + 50, 1, 60) == NOON + LEAVES_SECS + 60
+    assert scene.ledger.busy_until(NOON + 50, 2, 60) is None
+    scene.finish(number, CallState.UNKNOWN, LeadState.HELD, left_at=NOON + 12)
+    assert scene.ledger.busy_until(NOON + 71.9, 1, 60) == NOON + 72
+    assert scene.ledger.busy_until(NOON + 72, 1, 60) is None
+    assert scene.ledger.busy_until(NOON - 9000, 1, 60) == NOON - 8940, "a clock that was set back"
+
+
+def test_a_call_of_a_dead_process_has_left_before_its_death_or_soon_after_its_intent(scene: Scene) -> None:
+    scene.capture("a", "b")
+    scene.intend("a", at=NOON)
+    scene.intend("b", at=NOON - 25)
+    scene.ledger.give_up_intended(scene.term, NOON + 10)
+    assert scene.ledger.busy_until(NOON + 11, 1, 60) == NOON + 70
+    assert scene.ledger.busy_until(NOON + 11, 2, 60) == NOON - 25 + LEAVES_SECS + 60
 
 
 def test_two_unanswered_calls_keep_two_places(scene: Scene) -> None:
     scene.capture("a", "b", "c")
     for at, key in enumerate("abc"):
         scene.intend(key, at=NOON + at)
-    assert scene.ledger.busy_until(NOON + 5, 1, 60) == NOON + 62
-    assert scene.ledger.busy_until(NOON + 5, 2, 60) == NOON + 61
-    assert scene.ledger.busy_until(NOON + 5, 3, 60) == NOON + 60
-    assert scene.ledger.busy_until(NOON + 61.5, 2, 60) is None
+    late = NOON + LEAVES_SECS
+    assert scene.ledger.busy_until(late + 5, 1, 60) == late + 62
+    assert scene.ledger.busy_until(late + 5, 2, 60) == late + 61
+    assert scene.ledger.busy_until(late + 5, 3, 60) == late + 60
+    assert scene.ledger.busy_until(late + 61.5, 2, 60) is None
 
 
 @pytest.mark.parametrize(("outcome", "rest", "_state"), OUTCOMES[:-1])

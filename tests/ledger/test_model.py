@@ -23,6 +23,7 @@ from syncd.errors import LedgerError, QuotaSpent, SenderDeposed, UnknownName
 from syncd.ledger import Claim, Ending, Findings, Intent, Lease, Ledger
 from syncd.ledger import schema as table
 from syncd.ledger.acts import RETRIED
+from syncd.ledger.calls import LEAVES_SECS
 from syncd.ledger.resolving import pack_prints
 from syncd.model import Change, RecordError, Rejection, Settlement
 from syncd.states import TRANSITIONS, CallState, LeadState
@@ -57,6 +58,9 @@ class Lead:
     call: int | None = None
     absent_at: float | None = None
     person: bytes | None = None
+    fingerprint: bytes | None = None
+    delivered: bytes | None = None
+    """The fingerprint that was delivered last."""
 
 
 @dataclass
@@ -72,6 +76,8 @@ class Call:
     """Leads that were later seen to be in wolkvox."""
     by: str | None = None
     """Who resolved it."""
+    left_at: float | None = None
+    """By when its request had left, where it was not answered."""
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -166,6 +172,7 @@ class LedgerMachine(RuleBasedStateMachine):
         term = self.lease.term - 1 if stale else self.lease.term
         call_id = f"{self.number}-{next(_numbers)}"
         ids = [lead.id for lead in chosen]
+        prints = {lead.id: f"{call_id} {lead.key}".encode() for lead in chosen} if self.resend else {}
         intent = Intent(
             call_id,
             "add_record",
@@ -176,6 +183,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.now,
             self.now + 75,
             ids,
+            fingerprints=prints,
             persons={lead.id: PERSONS[lead.key] for lead in chosen},
             prints=pack_prints({lead.id: lead.key.encode() * 16 for lead in chosen}),
         )
@@ -194,6 +202,23 @@ class LedgerMachine(RuleBasedStateMachine):
             lead = self.leads[claimed.key]
             lead.state, lead.call, lead.changed = "sending", number, lead.seq > self.claim.seq
             lead.person = PERSONS[claimed.key]
+            lead.fingerprint = prints.get(claimed.id)
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def never_sent(self, data: st.DataObject) -> None:
+        """The answer to an intent's commit was lost: its call is not made, if it was written down at all."""
+        call = self.calls[data.draw(st.sampled_from(sorted(self.calls)))]
+        assert self.lease.term is not None
+        with pytest.raises(SenderDeposed):
+            self.ledger.never_sent(self.lease.term - 1, call.id, self.now)
+        self.ledger.never_sent(self.lease.term, call.id, self.now)
+        self.ledger.never_sent(self.lease.term, "written by nobody", self.now)
+        if call.state == "intended":
+            call.state = "not_sent"
+            for key in [key for key, lead in self.leads.items() if lead.state == "sending" and lead.call is not None]:
+                if self.calls[self.leads[key].call or 0] is call:
+                    self._after(self.leads[key], "pending")
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data(), end=st.sampled_from(list(ENDS)))
@@ -207,12 +232,13 @@ class LedgerMachine(RuleBasedStateMachine):
             refused = [key for key in call.keys if data.draw(st.booleans())]
         errors = {ids[key]: RecordError(place, "bad") for place, key in enumerate(refused)}
         self.now += 1
-        ending = Ending(end, self.now, None, "verdict", "A sentence.", rest, errors)  # type: ignore[arg-type]  # ids
+        left_at = self.now - 0.5 if end is CallState.UNKNOWN else None
+        ending = Ending(end, self.now, None, "verdict", "A sentence.", rest, errors, left_at)  # type: ignore[arg-type]  # ids
         if call.state not in ("intended", "unknown"):
             with pytest.raises(LedgerError):
                 self.ledger.finish(number, ending, resend_changed=self.resend)
             return
-        call.state = end
+        call.state, call.left_at = end, left_at
         counts: dict[str, int] = {}
         for key in self._in_flight(number):
             after = self._after(self.leads[key], "rejected" if key in refused else rest.value)
@@ -229,8 +255,10 @@ class LedgerMachine(RuleBasedStateMachine):
             return state
         resend = lead.changed and (state != "delivered" or self.resend)
         lead.state, lead.changed, lead.absent_at = "pending" if resend else state, False, None
-        if state != "delivered":
-            lead.person = None
+        if state == "delivered":
+            lead.delivered = lead.fingerprint
+        else:
+            lead.person, lead.fingerprint = None, lead.delivered
         if lead.state == "pending":
             lead.call = None
         return lead.state
@@ -251,6 +279,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for key in (*keys, *twins):
             lead = self.leads[key]
             lead.state, lead.call, lead.changed, lead.absent_at, lead.person = "pending", None, False, None, None
+            lead.fingerprint = lead.delivered
         return len(keys) + len(twins)
 
     def _close(self, number: int, by: str) -> None:
@@ -388,7 +417,7 @@ class LedgerMachine(RuleBasedStateMachine):
         lost = {number: call for number, call in self.calls.items() if call.state == "intended"}
         assert sorted(leads for _, leads in given_up) == sorted(len(call.keys) for call in lost.values())
         for number, call in lost.items():
-            call.state = "unknown"
+            call.state, call.left_at = "unknown", min(self.now, call.started_at + LEAVES_SECS)
             for key in self._in_flight(number):
                 self.leads[key].state = "held"
 
@@ -414,6 +443,7 @@ class LedgerMachine(RuleBasedStateMachine):
             row = found[key]
             assert (row["state"], row["version"], row["changed"]) == (lead.state, lead.version, int(lead.changed))
             assert (row["absent_at"], row["person"]) == (lead.absent_at, lead.person)
+            assert row["fingerprint"] == lead.fingerprint
             if lead.state in ("sending", "held", "delivered"):
                 assert row["call_n"] == lead.call
             assert lead.absent_at is None or lead.state == "held"
@@ -452,13 +482,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def calls_in_flight_are_counted(self) -> None:
-        open_at = sorted(
-            call.started_at
-            for call in self.calls.values()
-            if call.state in ("intended", "unknown") and call.started_at > self.now - 60
-        )
+        left = [call.left_at for call in self.calls.values() if call.left_at is not None]
+        left += [call.started_at + LEAVES_SECS for call in self.calls.values() if call.state == "intended"]
+        left = sorted(min(at, self.now) for at in left if at > self.now - 60)
         for places in (1, 2):
-            expected = open_at[-places] + 60 if len(open_at) >= places else None
+            expected = left[-places] + 60 if len(left) >= places else None
             assert self.ledger.busy_until(self.now, places, 60) == expected
 
     def teardown(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select, update
@@ -146,6 +147,29 @@ def test_a_tail_that_is_lost_while_it_runs_is_noticed_at_the_next_turn(stage: St
         guard = Guard(stage.ledger, other)
         guard.begin()
         assert guard.objection() == stage.delivery.standing.reason
+
+
+def test_a_tail_that_is_lost_between_the_look_and_the_intent_is_noticed_before_the_post(
+    stage: Stage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded(stage, path)
+    send(stage, "ana")
+    intend = stage.ledger.intend
+
+    def restored_then_intend(*args: Any, **options: Any) -> object:
+        lose_last_call(stage.ledger)
+        if not stage.ledger.home.is_sqlite:  # as a standby that had not heard of the number
+            with stage.ledger.home.write() as connection:
+                connection.exec_driver_sql("SELECT setval(pg_get_serial_sequence('syncd.call', 'n'), 1, false)")
+        monkeypatch.undo()
+        return intend(*args, **options)
+
+    monkeypatch.setattr(stage.ledger, "intend", restored_then_intend)
+    keys = stage.add("eva")
+    stage.run(3600)
+    assert stage.posts() == 1
+    assert stage.states()[keys[0]] == "pending"
+    assert stage.delivery.standing.state == "held"
 
 
 def test_another_call_in_its_place_is_not_taken_for_it(stage: Stage, path: Path) -> None:

@@ -162,13 +162,14 @@ class Scene:
         *,
         refused: Mapping[str, str] | None = None,
         at: float = NOON + 1,
+        left_at: float | None = None,
     ) -> dict[str, int]:
         """Commit the outcome of a call."""
         errors = {
             self.id_of(key): RecordError(position, reason)
             for position, (key, reason) in enumerate((refused or {}).items())
         }
-        ending = Ending(state, at, 201, "verdict", "A sentence.", rest, errors)
+        ending = Ending(state, at, 201, "verdict", "A sentence.", rest, errors, left_at)
         return self.ledger.finish(number, ending, resend_changed=self.resend)
 
     def accept(self, number: int, at: float = NOON + 1) -> dict[str, int]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from syncd.batch import Lane
 from syncd.fieldmap import FieldRule
-from syncd.ledger.schema import call, history
+from syncd.ledger.schema import history
 from syncd.model import Exchange
 from syncd.simulator import Fault
 from syncd.verify import Verifier, VerifyRules
@@ -130,11 +130,9 @@ class Desk(Stage):
         with self.ledger.home.read() as connection:
             return list(connection.scalars(select(history.c.cause).order_by(history.c.id)))
 
-    def open_questions(self) -> int:
-        """Questions that count as in flight."""
-        query = select(call.c.n).where(call.c.state == "intended", call.c.kind != "add_record")
-        with self.ledger.home.read() as connection:
-            return len(connection.scalars(query).all())
+    def is_busy(self) -> bool:
+        """Whether a call or a question counts as in flight."""
+        return self.ledger.busy_until(self.clock(), 1, 60.0) is not None
 
     def names(self, many: int) -> list[str]:
         """So many new people."""

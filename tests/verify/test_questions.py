@@ -249,7 +249,7 @@ def test_nothing_is_asked_while_a_call_may_still_be_at_work(desk: Desk) -> None:
     desk.clock.now += 20
     result = desk.verifier.run_once()
     assert (result.report, desk.asked()) == (None, {})
-    assert result.next_at == desk.the_call(1)["started_at"] + 60
+    assert result.next_at == pytest.approx(desk.the_call(1)["started_at"] + 60, abs=0.5)
     desk.check(40)
     assert desk.the_call()["state"] == "accepted"
 
@@ -259,12 +259,14 @@ def test_a_question_without_an_answer_counts_as_at_work_for_a_minute(desk: Desk)
     desk.clock.now += FIRST
     desk.simulator.script(Fault("cut-before", api="find_record"))
     assert desk.look() == (0, 0, 0)
-    assert (desk.asked(), desk.open_questions()) == ({"find_record": 1}, 1)
+    assert (desk.asked(), desk.is_busy()) == ({"find_record": 1}, True)
     desk.add("late")
     assert desk.turn().standing.state == "waiting"
-    desk.clock.now += 61
+    desk.clock.now += 59
+    assert desk.is_busy()
+    desk.clock.now += 2
     assert desk.check() == {"delivered": 1}
-    assert desk.open_questions() == 0
+    assert not desk.is_busy()
     assert desk.turn().standing.state == "sending"
 
 
@@ -273,7 +275,7 @@ def test_a_question_that_never_left_is_not_at_work(desk: Desk) -> None:
     desk.clock.now += FIRST
     desk.asking.instead["find_record"] = lambda: Exchange(False, None, b"", "no connection", 0.0)
     desk.check()
-    assert desk.open_questions() == 0
+    assert not desk.is_busy()
     assert [row["state"] for row in desk.calls() if row["kind"] == "find_record"] == ["not_sent"]
 
 
@@ -313,15 +315,40 @@ def test_a_call_of_a_killed_process_is_verified_like_any_other(desk: Desk) -> No
     assert desk.check(1) == {"delivered": 4}
 
 
-def test_a_question_of_a_killed_process_is_forgotten(desk: Desk) -> None:
+def test_a_question_of_a_killed_process_is_at_work_for_a_minute_and_then_forgotten(desk: Desk) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(_kind: str) -> None:
+        raise Killed
+
     desk.lose("ana")
     desk.clock.now += FIRST
-    desk.simulator.script(Fault("cut-before", api="find_record"))
-    desk.verifier.run_once()
-    assert desk.open_questions() == 1
+    desk.asking.before = kill
+    with pytest.raises(Killed):
+        desk.verifier.run_once()
+    desk.asking.before = lambda _kind: None
+    desk.clock.now += 10
     assert desk.start_again() == []
-    assert desk.open_questions() == 0
+    desk.clock.now += 59
+    assert desk.is_busy()
+    desk.clock.now += 1
+    assert not desk.is_busy()
     assert desk.ledger.unresolved_calls() == 1
+    desk.verifier = desk.new_verifier()
+    assert desk.check() == {"delivered": 1}
+
+
+def test_who_asks_for_a_check_need_not_wait_for_what_failed_before(desk: Desk) -> None:
+    desk.lose("ana")
+    desk.answer("find_record", b"", 403)
+    desk.answer("campaign_15", b"", 403)
+    desk.verify_for(3000)
+    desk.asking.instead.clear()
+    assert desk.check() == {}, "it is not asked again yet"
+    (found,) = desk.ledger.doubts.unresolved()
+    desk.ledger.doubts.resolve(found.id, None, desk.clock(), "ana", "why", resend_changed=False)
+    assert desk.check() == {"delivered": 1}
 
 
 @pytest.mark.parametrize("when", ["find_record", "campaign_15"])
