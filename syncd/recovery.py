@@ -62,6 +62,8 @@ class SyncFindings:
     """Rows of the CRM that were compared."""
     known: int = 0
     """Leads that the ledger knew to be delivered."""
+    gone: int = 0
+    """Of these, the ones whose customer wolkvox has not any more."""
     delivered: list[Recovered] = field(default_factory=list)
     """Leads that wolkvox has, and the ledger did not know so."""
     unsure: list[Recovered] = field(default_factory=list)
@@ -124,6 +126,8 @@ class Recovery:
         """Questions that were asked."""
         self.unproven: list[str] = []
         """Campaigns whose export is not whole."""
+        self.emptied: list[str] = []
+        """Campaigns from which records were taken since: what is absent may have been dialled all the same."""
 
     def _statement(self) -> Statement | None:
         try:
@@ -149,10 +153,20 @@ class Recovery:
         for campaign_id in dict.fromkeys(sync.campaign.id for sync in self._config.sync):
             held = self._export(campaign_id)
             candidates: list[_Candidate] = []
+            before = len(self.findings)
             for sync in self._config.sync:
                 if sync.campaign.id == campaign_id:
                     candidates += self._candidates(sync, lanes[sync.name], held)
+            if self._was_emptied(self.findings[before:], held):
+                self.emptied.append(campaign_id)
             self._judge(candidates, held)
+
+    def _was_emptied(self, findings: Sequence[SyncFindings], held: Mapping[str, Counter[tuple[str, ...]]]) -> bool:
+        """Whether what the campaign has not tells nothing: most of what it surely was given is not there either."""
+        known, gone = sum(each.known for each in findings), sum(each.gone for each in findings)
+        if known:
+            return gone > known / 2
+        return not held and self._said is not None and self._said.number > 0
 
     def _export(self, campaign_id: str) -> dict[str, Counter[tuple[str, ...]]]:
         """What a campaign holds: by customer, how often each set of values."""
@@ -213,6 +227,7 @@ class Recovery:
                     continue
                 customer = loosely(record["customer_id"])
                 if customer not in held:
+                    findings.gone += lead is not None and _ORDER.get(lead.state) == 0
                     waits = lead is None or lead.state is LeadState.PENDING
                     findings.absent += waits and key in matching
                     continue
@@ -261,14 +276,15 @@ class Recovery:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    def write(self, who: str, *, resend_changed: bool) -> None:
+    def write(self, who: str, *, resend_changed: bool, emptied: bool = False) -> None:
         """Write what was found, and let leads leave again.
 
         Args:
             resend_changed: leads of which nobody can tell are sent, not held.
+            emptied: somebody says that what a campaign has lost may be sent to it again.
 
         Raises:
-            NotProvable: an export was not whole; what wolkvox has is written all the same.
+            NotProvable: an export was not whole, or a campaign was emptied; what wolkvox has is written all the same.
         """
         term, moved, ids = self._term(), 0, {sync.name: sync for sync in self._config.sync}
         for found in self.findings:
@@ -289,6 +305,12 @@ class Recovery:
                 f"wolkvox's export of campaign {', '.join(self.unproven)} is not known to be whole (60,000 records"
                 " are the most that it has): what is not in it may be in wolkvox all the same.",
                 "Nothing is released. Empty the campaign in wolkvox, or give the sync another name and a `start`.",
+            )
+        if self.emptied and not emptied:
+            raise NotProvable(
+                f"Campaign {', '.join(self.emptied)} has not what the ledger knows to be delivered: it was emptied in"
+                " wolkvox, and what it has not may have been dialled all the same.",
+                "Nothing is released. Give the sync another name and a `start`; or send all that is absent: --emptied.",
             )
         self._end(term, who, moved)
 

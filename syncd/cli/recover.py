@@ -24,9 +24,10 @@ from syncd.recovery import Recovery
 @click.option(
     "--resend-changed", is_flag=True, help="Send the leads that wolkvox has with other values; else hold them."
 )
+@click.option("--emptied", is_flag=True, help="Send what is absent even where a campaign was emptied in wolkvox.")
 @json_option
 @config_option
-def recover(own_config: Path | None, yes: bool, resend_changed: bool, as_json: bool) -> int:
+def recover(own_config: Path | None, yes: bool, resend_changed: bool, emptied: bool, as_json: bool) -> int:
     """Make a restored ledger true again: ask wolkvox what it has, and go on from there. syncd must be stopped."""
     from syncd import assembly
 
@@ -49,10 +50,10 @@ def recover(own_config: Path | None, yes: bool, resend_changed: bool, as_json: b
             recovery = Recovery(config, path, ledger, connections, client, witness, term, time.time)
             recovery.look()
             if not as_json:
-                _tell(recovery, resend_changed=resend_changed)
+                _tell(recovery, resend_changed=resend_changed, emptied=emptied)
             if not yes and not click.confirm("Write this, and let leads leave again?", err=True):
                 return EXIT_FAILED
-            recovery.write(pwd.getpwuid(os.getuid()).pw_name, resend_changed=resend_changed)
+            recovery.write(pwd.getpwuid(os.getuid()).pw_name, resend_changed=resend_changed, emptied=emptied)
     finally:
         connections.close()
         ledger.close()
@@ -97,7 +98,7 @@ def _kept(lease: Lease) -> Iterator[None]:
             lease.close()
 
 
-def _tell(recovery: Recovery, *, resend_changed: bool) -> None:
+def _tell(recovery: Recovery, *, resend_changed: bool, emptied: bool) -> None:
     print_table(
         ("sync", "rows", "known as delivered", "found delivered", "to be sent" if resend_changed else "held", "absent"),
         [
@@ -113,7 +114,8 @@ def _tell(recovery: Recovery, *, resend_changed: bool) -> None:
         ],
         empty="No sync.",
     )
-    click.echo(f"{recovery.calls} calls were spent. wolkvox has none of the absent leads: they will be sent.")
+    fate = "will not be sent without --emptied" if recovery.emptied and not emptied else "will be sent"
+    click.echo(f"{recovery.calls} calls were spent. wolkvox has none of the absent leads: they {fate}.")
 
 
 def _print(recovery: Recovery) -> None:
@@ -125,6 +127,7 @@ def _print(recovery: Recovery) -> None:
                     "name": one.sync,
                     "rows": one.rows,
                     "known": one.known,
+                    "gone": one.gone,
                     "delivered": len(one.delivered),
                     "unsure": len(one.unsure),
                     "absent": one.absent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -145,10 +146,44 @@ def test_an_export_that_may_be_cut_releases_nothing(rig: Rig, monkeypatch: pytes
 def test_a_campaign_that_is_empty_says_so_with_a_404(small: Rig, simulator: Simulator) -> None:
     restored(small)
     simulator.reset()
-    found = small.recover()
-    assert (found["calls"], found["absent"]) == (2, 3)
+    said = small.syncd("recover", "--yes", status=1)
+    assert "Campaign 12345 has not what the ledger knows to be delivered" in said
+    assert flow(small).state == "held"
+    found = small.recover("--emptied")
+    assert (found["calls"], found["absent"], found["known"], found["gone"]) == (2, 3, 2, 2)
     flow(small)
     assert set(small.site.accepted()) == {"doc-3", "doc-4", "doc-5"}
+
+
+def test_an_empty_ledger_and_an_emptied_campaign_prove_nothing_where_calls_were_made(
+    small: Rig, simulator: Simulator
+) -> None:
+    small.site.insert(3)
+    flow(small)
+    small.lose()
+    simulator.reset()
+    assert flow(small).state == "held"
+    small.syncd("recover", "--yes", status=1)
+    assert flow(small).state == "held"
+    assert small.site.accepted() == {}
+
+
+@pytest.mark.parametrize(("left", "status"), [(1, 1), (2, 0)])
+def test_a_campaign_that_has_lost_most_of_what_it_had_proves_nothing(
+    small: Rig, monkeypatch: pytest.MonkeyPatch, left: int, status: int
+) -> None:
+    restored(small, old=4, new=1)
+    export = Wolkvox.export
+
+    def emptied(client: Wolkvox, campaign_id: str) -> Exchange:
+        found = export(client, campaign_id)
+        held = json.loads(found.body)
+        held["records"] = held["records"][:left]
+        return replace(found, body=json.dumps(held | {"total_records": str(left)}).encode())
+
+    monkeypatch.setattr(Wolkvox, "export", emptied)
+    assert main(["recover", "--yes", "--config", str(small.site.config)]) == status
+    assert (flow(small).state == "held") is (status == 1)
 
 
 def test_an_export_without_a_record_does_not_prove_that_there_is_none(
