@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,58 @@ def lose_last_call(ledger: Ledger) -> None:
             connection.execute(update(tally).where(tally.c.state == state).values(leads=tally.c.leads + by))
 
 
+def uid_in(path: Path) -> str:
+    said = Witness(path).read()
+    assert said is not None
+    return said.uid
+
+
+# -- on disk -----------------------------------------------------------------------------------------------------
+
+
+def test_a_power_cut_in_the_middle_of_a_write_leaves_what_was_said_before(tmp_path: Path) -> None:
+    path = tmp_path / "witness"
+    witness = Witness(path)
+    said = [Statement("u", number, f"call-{number}") for number in range(5)]
+    witness.write(said[0])
+    inode = path.stat().st_ino
+    for before, now in pairwise(said):
+        whole = path.read_bytes()
+        witness.write(now)
+        assert witness.read() == now
+        after = path.read_bytes()
+        written = [place for place in range(len(after)) if after[place] != whole[place]]
+        for kept in (0, 1, len(written) // 2, len(written) - 1):
+            torn = bytearray(after)
+            for place in written[kept:]:
+                torn[place] = whole[place]
+            path.write_bytes(torn)
+            assert witness.read() == before
+            path.write_bytes(after)
+    assert path.stat().st_ino == inode, "it is written in place"
+    for place in (10, 4096 + 10):
+        after = after[:place] + b"\0" + after[place + 1 :]
+    path.write_bytes(after)
+    with pytest.raises(ValueError, match="no slot"):
+        witness.read()
+
+
+def test_two_who_write_in_turn_take_turns_with_the_slots(tmp_path: Path) -> None:
+    path = tmp_path / "witness"
+    for number in range(4):
+        Witness(path).write(Statement("u", number, "call"))
+    assert Witness(path).read() == Statement("u", 3, "call")
+
+
+def test_a_statement_that_grows_gets_longer_slots(tmp_path: Path) -> None:
+    witness = Witness(tmp_path / "witness")
+    for many in (0, 1, 50, 400, 3):
+        said = Statement("u", many, "call", starts={f"sync-{number}": "beginning" for number in range(many)})
+        witness.write(said)
+        assert witness.read() == said
+    assert not witness.path.with_name("witness.new").exists()
+
+
 # -- written in time ---------------------------------------------------------------------------------------------
 
 
@@ -76,9 +128,10 @@ def test_it_names_the_call_before_the_first_byte_leaves_and_after_the_intent(sta
     seen = []
 
     def look() -> None:
-        said = json.loads(path.read_text())
-        (row,) = [row for row in stage.calls() if row["n"] == said["number"]]
-        seen.append((row["id"] == said["call"], row["state"], said["used"]))
+        said = Witness(path).read()
+        assert said is not None
+        (row,) = [row for row in stage.calls() if row["n"] == said.number]
+        seen.append((row["id"] == said.call, row["state"], said.used))
 
     stage.client.before = look
     send(stage, "ana")
@@ -200,12 +253,12 @@ def test_a_standby_with_an_older_witness_takes_over_without_alarm(stage: Stage, 
 def test_a_host_that_slept_through_a_recovery_takes_it_over(stage: Stage, path: Path) -> None:
     guard = guarded(stage, path)
     send(stage, "ana")
-    before = json.loads(path.read_text())["uid"]
+    before = uid_in(path)
     lose_last_call(stage.ledger)
     assert guard.objection() is not None
     uid = stage.ledger.restoration.end(stage.term(), before, {}, stage.clock(), "tester", "a test", 0)
     assert guard.objection() is None
-    assert json.loads(path.read_text())["uid"] == uid != before
+    assert uid_in(path) == uid != before
     # The lost ledger itself, put back now, would be another.
     stage.ledger.restoration.hold("")
     with stage.ledger.home.write() as connection:
