@@ -17,7 +17,7 @@ help: ## say what there is
 	@echo "make lint    style: ruff, and whether the code is formatted"
 	@echo "make check   lint, types, import contracts, tests: all that CI runs"
 	@echo "make bench   speed and memory against psql | curl"
-	@echo "make sabotage puts each of a hundred deliberate bugs into a copy, and sees whether the tests catch it"
+	@echo "make sabotage puts each of the deliberate bugs into a copy, and sees whether the tests catch it"
 	@echo "make venv    set up .venv for work on the code"
 	@echo "make lock    resolve the dependencies anew, into requirements/"
 	@echo "make clean   remove .venv and the caches"

@@ -35,9 +35,10 @@ class Bisection:
     Args:
         lead_ids: its leads.
         others: leads that wait behind it; where all of its own are refused, these tell whether any is taken.
+        some_accepted: whether it is known already that wolkvox takes others.
     """
 
-    def __init__(self, lead_ids: Sequence[int], others: Sequence[int] = ()) -> None:
+    def __init__(self, lead_ids: Sequence[int], others: Sequence[int] = (), *, some_accepted: bool = False) -> None:
         last = len(lead_ids) - 1
         places = dict.fromkeys((0, last, last // 2, last // 4, 3 * last // 4, 1, 2, 3))
         own = [lead_ids[place] for place in places if place <= last]
@@ -47,7 +48,7 @@ class Bisection:
         self._parts: list[_Part] = []
         self._is_parted = False
         self._singled_out: dict[int, int] = {}
-        self._some_accepted = False
+        self._some_accepted = some_accepted
         self._calls_left = 2 * _POISONED * last.bit_length() + SPARE_CALLS
 
     def next_part(self) -> Sequence[int] | None:

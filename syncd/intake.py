@@ -20,6 +20,8 @@ from syncd.scanning import Progress, Scanner
 
 _RETRY_SECS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 _CONFIRM_SECS = 0.25
+_SET_BACK_SECS = 60.0
+"""A clock that is corrected by less than this changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Intake:
         self.remark: str | None = None
         """What there is to say of this sync, in words: its trouble, or what is not as it should be."""
         self._sync_id: int | None = None  # None: the source does not know yet where the ledger is
+        self._turned_at: Instant = 0.0  # when the last turn ended
         self._failures = 0
         self._begun = False
         self._is_late = False  # whether the next look was due when the last one had ended
@@ -111,7 +114,7 @@ class Intake:
 
     def due_at(self, now: Instant) -> Instant:
         """When the next turn has work: `now` or earlier for at once."""
-        if self._has_heard() or self._may_scan(now):
+        if self._is_set_back(now) or self._has_heard() or self._may_scan(now):
             return now
         if self._begun and (self.up_to_date or self._lost) and not self._scanner.waits_for_reading:
             return min(self.next_at, self._scanner.next_at(now))
@@ -124,17 +127,25 @@ class Intake:
             LedgerError: the ledger cannot take it; nothing was acknowledged.
         """
         began = self._clock()
+        if self._is_set_back(began):
+            self.next_at = began
         # In turn, where looks are due faster than they can be made: neither may starve the other.
         may_look_later = self.next_at > began or self._is_late
         if may_look_later and not self._has_heard() and self._may_scan(began):
             self._is_late = False
+            self._turned_at = began
             return self._scan(began)
         try:
             result = self._read(began)
         except CrmError as error:
             result = self._fail(error, began)
-        self._is_late = self.next_at <= self._clock()
+        self._turned_at = self._clock()
+        self._is_late = self.next_at <= self._turned_at
         return result
+
+    def _is_set_back(self, now: Instant) -> bool:
+        """Whether the clock was set back: what was to wait by the old time would wait as long as that jump."""
+        return now < self._turned_at - _SET_BACK_SECS
 
     def _has_heard(self) -> bool:
         return self.trouble is None and self.source.awake()

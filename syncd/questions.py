@@ -13,6 +13,11 @@ from syncd.pacing import quota_day
 from syncd.states import CallState, LeadState
 from syncd.wolkvox import Wolkvox
 
+FROZEN_SECS = 20.0
+"""A process that needed longer from its intent to its call was frozen: others may have taken its call for lost."""
+_NOT_ASKED = Exchange(
+    sent=False, status=None, body=b"", error="syncd stood still, or its clock jumped, before it asked", seconds=0.0
+)
 Ask = Callable[[str, Callable[[], Exchange]], Exchange]
 """Asks a question of a kind, such as ``campaign_15``, and counts it."""
 
@@ -51,7 +56,9 @@ def ask_counted(
         SenderDeposed, LedgerError: as `Ledger.intend`.
     """
     number, _ = ledger.intend(term, intent)
-    exchange = ask()
+    # As with a call that carries leads: others may have taken this one for lost, and counted its day to an end.
+    is_frozen = abs(clock() - intent.started_at) > FROZEN_SECS
+    exchange = _NOT_ASKED if is_frozen else ask()
     ended = clock()
     state = CallState.ACCEPTED if exchange.status == 200 else CallState.REFUSED
     if not exchange.sent:

@@ -123,17 +123,22 @@ class Scanner:
 
     def wants(self, now: Instant) -> bool:
         """Whether there is something to scan now."""
-        if now < self._not_before:
+        if self._not_before - _RETRY_SECS <= now < self._not_before:
             return False
         if self._existing is not Existing.LEAVE:
             return now >= self._pass_began
-        return self._may_confirm() if self._suspects else self._sweeping or (self._sweep_due or now) <= now
+        return self._may_confirm() if self._suspects else self._sweeping or self._swept_next(now) <= now
 
     def next_at(self, now: Instant) -> Instant:
         """When there is something to scan next, as far as time tells."""
         if self._existing is not Existing.LEAVE:
             return max(self._pass_began, self._not_before)
-        return max(now if self._sweeping else self._sweep_due or now, self._not_before)
+        return max(now if self._sweeping else self._swept_next(now), self._not_before)
+
+    def _swept_next(self, now: Instant) -> Instant:
+        """When the next sweep is due: at once where the clock was set back, which would put it off by that jump."""
+        due = self._sweep_due or now
+        return due if due <= now + self._sweep_secs else now
 
     def turn(self, *, lost: bool) -> Scanned:
         """One chunk.

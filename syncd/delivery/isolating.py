@@ -41,6 +41,7 @@ class Isolation:
         self._bisections: dict[str, Bisection] = {}  # by sync
         self._blamed: set[str] = set()  # campaigns that are parked because they refused leads without naming them
         self._lone: dict[str, int] = {}  # syncs of which one lead was refused by itself, and how many waited then
+        self._refused_alone: dict[str, tuple[int, bool]] = {}  # by sync: which lead; whether others were taken since
         self._rounds = 0  # each search asks other leads that wait behind
 
     def is_under_way(self, sync: str) -> bool:
@@ -78,6 +79,7 @@ class Isolation:
         if verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART):
             self._blamed.discard(campaign)
             self._lone.pop(sync, None)
+            self._note_taken(sync, sent)
         unnamed = verdict.name == _UNNAMED and not verdict.errors
         bisection = self._bisections.get(sync)
         if bisection is not None:
@@ -87,13 +89,24 @@ class Isolation:
             return False
         self._blamed.add(campaign)
         others = self._others(sync_id)
-        if len(sent) == 1 and not others:
+        others_taken = len(sent) == 1 and self._refused_alone.get(sync) == (sent[0], True)
+        if len(sent) == 1:
+            self._refused_alone[sync] = (sent[0], False)
+        if len(sent) == 1 and not others and not others_taken:
             self._lone[sync] = pending
             return False
-        self._bisections[sync] = bisection = Bisection(sent, others)
+        self._bisections[sync] = bisection = Bisection(sent, others, some_accepted=others_taken)
         if len(sent) == 1:
             bisection.refused(sent, seq)
         return True
+
+    def _note_taken(self, sync: str, sent: Sequence[int]) -> None:
+        """Between two refusals of one lead by itself, what was taken tells that it is not the campaign's fault."""
+        lead_id, _ = self._refused_alone.get(sync, (None, False))
+        if lead_id is not None and lead_id not in sent:
+            self._refused_alone[sync] = (lead_id, True)
+        else:
+            self._refused_alone.pop(sync, None)
 
     def _others(self, sync_id: int) -> list[int]:
         """Some leads that wait behind a refused call: the newest and an older one, and other ones each time."""

@@ -24,6 +24,7 @@ from syncd.ledger.ledger import Waiting
 from syncd.model import Clock, Exchange, Instant, Quota, RecordError
 from syncd.pacing import Situation, Step, decide, quota_day, quota_resets_at
 from syncd.parking import SENDER, SLOWEST_SECS, Parks, campaign_key, sync_key
+from syncd.questions import FROZEN_SECS
 from syncd.replies import Outcome, Scope, Verdict, judge
 from syncd.states import CallState, LeadState, add_counts
 from syncd.witness import Guard
@@ -33,8 +34,6 @@ _CRM_PARK_SECS = 15.0
 _BUSY_SECS = 2.0
 _UNREACHABLE_SECS = 300.0
 """The longest wait for what cannot be reached: it may come back at any moment, and leads go cold."""
-_FROZEN_SECS = 20.0
-"""A process that needed longer from its intent to its call was frozen: others may have taken its call for lost."""
 _FROZEN_PARK_SECS = 5.0
 """The first wait after that; where it happens again and again, each costs a call."""
 _FROZEN_VERDICT = Verdict(
@@ -245,7 +244,7 @@ class Delivery:
         day = quota_day(started, self._rules.zone).isoformat()
         if self._guard is not None and (unwritten := self._guard.note(number, call_id, day)) is not None:
             return _NOTHING, replace(_FROZEN_VERDICT, name="no-witness", sentence=unwritten)
-        if abs(self._clock() - started) > _FROZEN_SECS:
+        if abs(self._clock() - started) > FROZEN_SECS:
             return _NOTHING, _FROZEN_VERDICT
         exchange = self._client.add_record(lane.campaign, batch.body)
         return exchange, judge(exchange, len(batch.lead_ids))

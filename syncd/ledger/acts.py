@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, literal_column, select, update
 
-from syncd.ledger.calls import PENDING
+from syncd.ledger.calls import PENDING, RESUMED_AT
 from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
 from syncd.ledger.schema import act, call, lead, sync
@@ -48,19 +49,22 @@ def lately(connection: Connection, sync_id: int, since: Instant) -> int:
     Neither those that were there at the start nor those that were retried in bulk count. Of the leads that left, those
     count that had come within the hour before their call.
     """
-    resumed = connection.scalar(select(sync.c.resumed_at).where(sync.c.id == sync_id))
-    since = max(since, resumed or since)
-    waiting = connection.scalar(
-        select(func.count()).where(
-            lead.c.sync_id == sync_id, lead.c.state == PENDING, lead.c.rank == 0, lead.c.captured_at > since
-        )
-    )
-    left = connection.scalar(
-        select(func.coalesce(func.sum(call.c.fresh), 0)).where(
-            call.c.sync_id == sync_id, call.c.started_at > since, call.c.state.not_in(("refused", "not_sent"))
-        )
-    )
-    return int(waiting or 0) + int(left or 0)
+    resumed = connection.scalar(RESUMED_AT, {"of_sync": sync_id})
+    given = {"of_sync": sync_id, "since": max(since, resumed or since)}
+    return int(connection.scalar(_WAITING, given) or 0) + int(connection.scalar(_LEFT, given) or 0)
+
+
+_WAITING: Final = select(func.count()).where(
+    lead.c.sync_id == bindparam("of_sync"),
+    lead.c.state == PENDING,
+    lead.c.rank == 0,
+    lead.c.captured_at > bindparam("since"),
+)
+_LEFT: Final = select(func.coalesce(func.sum(call.c.fresh), 0)).where(
+    call.c.sync_id == bindparam("of_sync"),
+    call.c.started_at > bindparam("since"),
+    call.c.state.not_in([literal_column("'refused'"), literal_column("'not_sent'")]),
+)
 
 
 def retry(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -70,26 +70,26 @@ class Intent:
     """The field that every record is stamped in with the call's id."""
 
 
+_SEQ: Final = select(sync.c.seq).where(sync.c.id == bindparam("of_sync"))
+_PENDING_OF_SYNC: Final = (
+    select(lead.c.id, lead.c.key, lead.c.captured_at, lead.c.fingerprint)
+    .where(lead.c.sync_id == bindparam("of_sync"), lead.c.state == PENDING)
+    .order_by(lead.c.rank, lead.c.captured_at, lead.c.id)
+)
+_CLAIM: Final = _PENDING_OF_SYNC.limit(bindparam("most"))
+
+
 def claim(connection: Connection, sync_id: int, limit: int) -> Claim:
     """The pending leads that have waited longest, those that were there at the start last; nothing is written."""
-    seq = connection.scalar(select(sync.c.seq).where(sync.c.id == sync_id))
-    rows = connection.execute(
-        select(lead.c.id, lead.c.key, lead.c.captured_at, lead.c.fingerprint)
-        .where(lead.c.sync_id == sync_id, lead.c.state == PENDING)
-        .order_by(lead.c.rank, lead.c.captured_at, lead.c.id)
-        .limit(limit)
-    ).all()
+    seq = connection.scalar(_SEQ, {"of_sync": sync_id})
+    rows = connection.execute(_CLAIM, {"of_sync": sync_id, "most": limit}).all()
     return Claim(seq or 0, [Claimed._make(row) for row in rows])
 
 
 def claim_these(connection: Connection, home: Home, sync_id: int, ids: Sequence[int]) -> Claim:
     """Those of some leads that are pending still."""
-    seq = connection.scalar(select(sync.c.seq).where(sync.c.id == sync_id))
-    rows = connection.execute(
-        select(lead.c.id, lead.c.key, lead.c.captured_at, lead.c.fingerprint)
-        .where(home.among(lead.c.id, ids), lead.c.sync_id == sync_id, lead.c.state == PENDING)
-        .order_by(lead.c.rank, lead.c.captured_at, lead.c.id)
-    ).all()
+    seq = connection.scalar(_SEQ, {"of_sync": sync_id})
+    rows = connection.execute(_PENDING_OF_SYNC.where(home.among(lead.c.id, ids)), {"of_sync": sync_id}).all()
     return Claim(seq or 0, [Claimed._make(row) for row in rows])
 
 
@@ -143,7 +143,10 @@ def lock_sync(connection: Connection, home: Home, sync_id: int) -> None:
     the moment at which it writes, and the change would be forgotten. SQLite has one writer anyway.
     """
     if not home.is_sqlite:
-        connection.execute(select(sync.c.id).where(sync.c.id == sync_id).with_for_update())
+        connection.execute(_LOCK, {"of_sync": sync_id})
+
+
+_LOCK: Final = select(sync.c.id).where(sync.c.id == bindparam("of_sync")).with_for_update()
 
 
 def known_persons(connection: Connection, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
@@ -172,6 +175,9 @@ def known_persons(connection: Connection, sync_id: int, persons: Sequence[bytes]
     return known
 
 
+_INTEND: Final = insert(call).returning(call.c.n)
+
+
 def intend(connection: Connection, home: Home, term: int | None, intent: Intent, seq: int, sync_id: int | None) -> int:
     """Write the intent of a call, in the caller's transaction; only after its commit may a byte leave.
 
@@ -192,23 +198,22 @@ def intend(connection: Connection, home: Home, term: int | None, intent: Intent,
     if used >= intent.budget:
         raise QuotaSpent(f"All {intent.budget} calls of {intent.quota_day} are used.")
     number = connection.scalar(
-        insert(call)
-        .values(
-            id=intent.id,
-            kind=intent.kind,
-            sync_id=sync_id,
-            campaign_id=intent.campaign_id,
-            state=CallState.INTENDED.value,
-            term=term or 0,
-            quota_day=intent.quota_day,
-            leads=len(intent.lead_ids),
-            body_hash=intent.body_hash,
-            prints=intent.prints or None,
-            marker=intent.marker,
-            started_at=intent.started_at,
-            deadline_at=intent.deadline_at,
-        )
-        .returning(call.c.n)
+        _INTEND,
+        {
+            "id": intent.id,
+            "kind": intent.kind,
+            "sync_id": sync_id,
+            "campaign_id": intent.campaign_id,
+            "state": CallState.INTENDED.value,
+            "term": term or 0,
+            "quota_day": intent.quota_day,
+            "leads": len(intent.lead_ids),
+            "body_hash": intent.body_hash,
+            "prints": intent.prints or None,
+            "marker": intent.marker,
+            "started_at": intent.started_at,
+            "deadline_at": intent.deadline_at,
+        },
     )
     assert number is not None
     if intent.lead_ids:
@@ -245,14 +250,30 @@ def _take_aboard(connection: Connection, home: Home, intent: Intent, number: int
 
 def _count_fresh(connection: Connection, intent: Intent, number: int, sync_id: int) -> None:
     """Write how many of a call's leads a surge is told by: they came within the hour, and since the resumption."""
-    resumed_at = connection.scalar(select(sync.c.resumed_at).where(sync.c.id == sync_id)) or 0.0
-    fresh = select(func.count()).where(
-        lead.c.call_n == number,
-        IN_FLIGHT,
-        lead.c.rank == 0,
-        lead.c.captured_at > max(intent.started_at - SURGE_SECS, resumed_at),
+    resumed_at = connection.scalar(RESUMED_AT, {"of_sync": sync_id}) or 0.0
+    since = max(intent.started_at - SURGE_SECS, resumed_at)
+    connection.execute(_NOTE_FRESH, {"number": number, "since": since})
+
+
+RESUMED_AT: Final = select(sync.c.resumed_at).where(sync.c.id == bindparam("of_sync"))
+_NOTE_FRESH: Final = (
+    update(call)
+    .where(call.c.n == bindparam("number"))
+    .values(
+        fresh=select(func.count())
+        .where(
+            lead.c.call_n == bindparam("number"),
+            IN_FLIGHT,
+            lead.c.rank == 0,
+            lead.c.captured_at > bindparam("since"),
+        )
+        .scalar_subquery()
     )
-    connection.execute(update(call).where(call.c.n == number).values(fresh=fresh.scalar_subquery()))
+)
+
+
+_TERM: Final = select(lease.c.term).where(lease.c.id == 1)
+_TERM_LOCKED: Final = _TERM.with_for_update()
 
 
 def check_term(connection: Connection, home: Home, term: int | None) -> None:
@@ -264,18 +285,29 @@ def check_term(connection: Connection, home: Home, term: int | None) -> None:
     Raises:
         SenderDeposed: the lease's term is not `term`.
     """
-    statement = select(lease.c.term).where(lease.c.id == 1)
-    if not home.is_sqlite:
-        # Nobody may take over between this and the commit, nor another thread count the day's calls meanwhile.
-        statement = statement.with_for_update()
-    found = connection.scalar(statement)
+    # Nobody may take over between this and the commit, nor another thread count the day's calls meanwhile.
+    found = connection.scalar(_TERM if home.is_sqlite else _TERM_LOCKED)
     if term is not None and found != term:
         raise SenderDeposed("Another syncd has become the sender of this ledger; this one sends nothing more.")
 
 
 def calls_started(connection: Connection, quota_day: str) -> int:
     """Calls of a quota day, counted from intents."""
-    return connection.scalar(select(func.count()).where(call.c.quota_day == quota_day)) or 0
+    return connection.scalar(_STARTED, {"of_day": quota_day}) or 0
+
+
+_STARTED: Final = select(func.count()).where(call.c.quota_day == bindparam("of_day"))
+
+
+_AT_WORK: Final = (
+    select(call.c.started_at + LEAVES_SECS)
+    .where(
+        call.c.state.in_([literal_column("'intended'"), literal_column("'unknown'")]),  # as the index has it
+        call.c.ended_at.is_(None),
+        call.c.started_at > bindparam("intended_after"),
+    )
+    .union_all(select(call.c.left_at).where(call.c.left_at > bindparam("left_after")))
+)
 
 
 def busy_until(connection: Connection, now: Instant, concurrent: int, hold_secs: float) -> Instant | None:
@@ -288,14 +320,9 @@ def busy_until(connection: Connection, now: Instant, concurrent: int, hold_secs:
     Returns:
         An instant in the future; None where nothing stands in the way.
     """
-    intended = select(call.c.started_at + LEAVES_SECS).where(
-        call.c.state.in_(("intended", "unknown")),
-        call.c.ended_at.is_(None),
-        call.c.started_at > now - hold_secs - LEAVES_SECS,
-    )
-    unanswered = select(call.c.left_at).where(call.c.left_at > now - hold_secs)
+    given = {"intended_after": now - hold_secs - LEAVES_SECS, "left_after": now - hold_secs}
     # A clock that was set back must not block for longer than the limit.
-    left = sorted(min(at, now) for at in connection.scalars(intended.union_all(unanswered)))
+    left = sorted(min(at, now) for at in connection.scalars(_AT_WORK, given))
     return left[-concurrent] + hold_secs if len(left) >= concurrent else None
 
 

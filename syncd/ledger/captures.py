@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, cast, func, insert, literal, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, cast, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd.ledger.home import Home
@@ -32,18 +32,20 @@ class Captured:
 
 def begin_sync(connection: Connection, home: Home, name: str, now: Instant) -> int:
     """The number of a sync, which is registered upon its first use; two threads may ask at once."""
-    by_name = select(sync.c.id).where(sync.c.name == name)
-    found = connection.scalar(by_name)
+    found = connection.scalar(_BY_NAME, {"of_name": name})
     if found is None:
         make = sqlite.insert if home.is_sqlite else postgresql.insert
         connection.execute(make(sync).values(name=name, started_at=now).on_conflict_do_nothing())
-        found = connection.scalar(by_name)
+        found = connection.scalar(_BY_NAME, {"of_name": name})
         assert found is not None
         connection.execute(
             make(tally).on_conflict_do_nothing(),
             [{"sync_id": found, "state": state.value, "leads": 0} for state in LeadState],
         )
     return int(found)
+
+
+_BY_NAME: Final = select(sync.c.id).where(sync.c.name == bindparam("of_name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +74,29 @@ class SyncPosition:
 
 def position(connection: Connection, sync_id: int) -> SyncPosition:
     """How far a sync is."""
-    row = connection.execute(
-        select(
-            sync.c.started_at,
-            sync.c.start,
-            sync.c.watermark,
-            sync.c.identity,
-            sync.c.gap,
-            sync.c.existing,
-            sync.c.scanned_to,
-            sync.c.scanned,
-            sync.c.scan_estimate,
-        ).where(sync.c.id == sync_id)
-    ).one()
-    return SyncPosition(*row)
+    return SyncPosition(*connection.execute(_POSITION, {"of_sync": sync_id}).one())
+
+
+_POSITION: Final = select(
+    sync.c.started_at,
+    sync.c.start,
+    sync.c.watermark,
+    sync.c.identity,
+    sync.c.gap,
+    sync.c.existing,
+    sync.c.scanned_to,
+    sync.c.scanned,
+    sync.c.scan_estimate,
+).where(sync.c.id == bindparam("of_sync"))
 
 
 def move(connection: Connection, sync_id: int, **values: Any) -> None:
     """Write where a sync is: columns of `sync` by name."""
-    connection.execute(update(sync).where(sync.c.id == sync_id).values(values))
+    connection.execute(_MOVE, values | {"of_sync": sync_id})
+
+
+_MOVE: Final = update(sync).where(sync.c.id == bindparam("of_sync"))
+"""Of the columns that its parameters name."""
 
 
 def note(connection: Connection, home: Home, sync_id: int, keys: Sequence[str]) -> None:
@@ -103,16 +109,24 @@ def note(connection: Connection, home: Home, sync_id: int, keys: Sequence[str]) 
 
 def add_existing(connection: Connection, home: Home, sync_id: int, changes: Sequence[Change], now: Instant) -> int:
     """Take rows that were there at the start: those that the ledger does not know, behind all that is fresh."""
-    seq = _next_seq(connection, sync_id, {})
+    seq = _next_seq(connection, sync_id, None)
     new = _insert_unknown(connection, home, sync_id, changes, seq, now, rank=EXISTING_RANK) if changes else 0
     shift_tally(connection, sync_id, {LeadState.PENDING.value: new})
     return new
 
 
-def _next_seq(connection: Connection, sync_id: int, moved: dict[Any, Any]) -> int:
-    """Take the sync's lock, which lets one transaction at a time capture."""
-    values = {sync.c.seq: sync.c.seq + 1} | moved
-    seq = connection.scalar(update(sync).where(sync.c.id == sync_id).values(values).returning(sync.c.seq))
+_NEXT_SEQ: Final = (
+    update(sync).where(sync.c.id == bindparam("of_sync")).values(seq=sync.c.seq + 1).returning(sync.c.seq)
+)
+_NEXT_SEQ_AND_WATERMARK: Final = _NEXT_SEQ.values(watermark=bindparam("reached"))
+
+
+def _next_seq(connection: Connection, sync_id: int, reached: str | None) -> int:
+    """Take the sync's lock, which lets one transaction at a time capture; the watermark moves where one is given."""
+    if reached is None:
+        seq = connection.scalar(_NEXT_SEQ, {"of_sync": sync_id})
+    else:
+        seq = connection.scalar(_NEXT_SEQ_AND_WATERMARK, {"of_sync": sync_id, "reached": reached})
     assert seq is not None
     return int(seq)
 
@@ -134,7 +148,7 @@ def capture(
         reached: the new watermark, as Postgres writes it; None leaves it where it is.
         resend_changed: whether a delivered lead becomes pending again when its row changes.
     """
-    seq = _next_seq(connection, sync_id, {} if reached is None else {sync.c.watermark: reached})
+    seq = _next_seq(connection, sync_id, reached)
     if not changes:
         return Captured(0, 0, 0)
     new = _insert_unknown(connection, home, sync_id, changes, seq, now, rank=0)
@@ -160,6 +174,8 @@ def _insert_unknown(
         literal(now),
         literal(rank),
     ).where(~known)  # nobody else inserts meanwhile: `capture` has the sync's lock; ON CONFLICT would cost a third more
+    if not home.is_sqlite:
+        rows = rows.order_by(pairs.c.place)  # leads of one moment are numbered, and so sent, as they were seen
     statement = insert(lead).from_select(["sync_id", "key", "state", "version", "seq", "captured_at", "rank"], rows)
     # SQLAlchemy keeps the count of an INSERT only when asked.
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
@@ -243,15 +259,18 @@ def remember_life(connection: Connection, home: Home, ids: Sequence[int], now: I
     )
 
 
+_SHIFT: Final = (
+    update(tally)
+    .where(tally.c.sync_id == bindparam("of_sync"), tally.c.state == bindparam("of_state"))
+    .values(leads=tally.c.leads + bindparam("by"))
+)
+
+
 def shift_tally(connection: Connection, sync_id: int, shifts: Mapping[str, int]) -> None:
     """Keep the count of leads by state; last in a transaction, and in one order, so that no two writers lock up."""
     for state in sorted(shifts):
         if shifts[state]:
-            connection.execute(
-                update(tally)
-                .where(tally.c.sync_id == sync_id, tally.c.state == state)
-                .values(leads=tally.c.leads + shifts[state])
-            )
+            connection.execute(_SHIFT, {"of_sync": sync_id, "of_state": state, "by": shifts[state]})
 
 
 def missing(connection: Connection, home: Home, sync_id: int, changes: Sequence[Change]) -> list[Change]:
@@ -267,7 +286,12 @@ def missing(connection: Connection, home: Home, sync_id: int, changes: Sequence[
 
 def count_in(connection: Connection, sync_id: int, state: LeadState) -> int:
     """How many leads of a sync are in a state."""
-    return connection.scalar(select(tally.c.leads).where(tally.c.sync_id == sync_id, tally.c.state == state)) or 0
+    return connection.scalar(_COUNT, {"of_sync": sync_id, "of_state": state}) or 0
+
+
+_COUNT: Final = select(tally.c.leads).where(
+    tally.c.sync_id == bindparam("of_sync"), tally.c.state == bindparam("of_state")
+)
 
 
 def recount(connection: Connection) -> dict[tuple[int, str], int]:

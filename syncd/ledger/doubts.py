@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from syncd.errors import UnknownName
 from syncd.ledger import acts, resolving, views
@@ -158,7 +159,7 @@ class Doubts:
     def paused(self, sync_id: int) -> str | None:
         """Why a sync is paused; None where it is not."""
         with self._home.read() as connection:
-            return connection.scalar(select(sync.c.pause_reason).where(sync.c.id == sync_id))
+            return connection.scalar(_PAUSED, {"of_sync": sync_id})
 
     def lately(self, sync_id: int, since: Instant) -> int:
         """Leads of a sync that came or left since an instant, or since it was resumed: what a surge is told by.
@@ -171,12 +172,12 @@ class Doubts:
     def kept(self, name: str) -> str | None:
         """Something that a part of syncd has kept in the ledger."""
         with self._home.read() as connection:
-            return connection.scalar(select(meta.c.value).where(meta.c.name == name))
+            return connection.scalar(_KEPT, {"of_name": name})
 
     def keep(self, name: str, value: str) -> None:
         """Keep something in the ledger."""
         with self._home.write() as connection:
-            if connection.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount == 0:
+            if connection.execute(_KEEP, {"of_name": name, "value": value}).rowcount == 0:
                 connection.execute(insert(meta).values(name=name, value=value))
 
     def retry_key(self, name: str, key: str, now: Instant, who: str, reason: str) -> LeadState:
@@ -230,6 +231,9 @@ class Doubts:
 
 
 _MANY = 10_000
+_PAUSED: Final = select(sync.c.pause_reason).where(sync.c.id == bindparam("of_sync"))
+_KEPT: Final = select(meta.c.value).where(meta.c.name == bindparam("of_name"))
+_KEEP: Final = update(meta).where(meta.c.name == bindparam("of_name"))
 _INSTEAD = {
     LeadState.PENDING: "It waits for its call already.",
     LeadState.SENDING: "Its call is under way.",

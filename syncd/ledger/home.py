@@ -119,7 +119,10 @@ class Home:
     # -- the few places where the two speak differently ------------------------------------------------------
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> FromClause:
-        """Rows of two text columns, ``a`` and ``b``, in one parameter: a bulk statement without a loop."""
+        """Rows of two text columns, ``a`` and ``b``, in one parameter: a bulk statement without a loop.
+
+        Postgres may give them in any order: ``place`` counts them there. SQLite gives them from first to last.
+        """
         if self.is_sqlite:
             each = func.json_each(
                 bindparam("pairs", orjson.dumps([tuple(pair) for pair in pairs]).decode(), Text)
@@ -133,7 +136,7 @@ class Home:
                 bindparam("pairs_a", [a for a, _ in pairs], ARRAY(Text)),
                 bindparam("pairs_b", [b for _, b in pairs], ARRAY(Text)),
             )
-            .table_valued(column("a", Text), column("b", Text))
+            .table_valued(column("a", Text), column("b", Text), with_ordinality="place")
             .render_derived()
         )
 

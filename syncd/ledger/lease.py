@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -27,6 +27,9 @@ from syncd.model import Clock
 LEASE_SECS = 20.0
 """How long a lease lasts without renewal: a standby takes over within this of a death."""
 RENEW_SECS = 5.0
+
+_LOCKED: Final = select(lease.c.term, lease.c.holder, lease.c.expires_at).where(lease.c.id == 1).with_for_update()
+_TAKE: Final = update(lease).where(lease.c.id == 1)
 
 
 class Lease:
@@ -54,7 +57,7 @@ class Lease:
             if self._home.path is None and row.expires_at > now and not _is_dead(row.holder):
                 return False
             values = {"term": row.term + 1, "holder": self.holder, "expires_at": now + LEASE_SECS}
-            connection.execute(update(lease).where(lease.c.id == 1).values(values))
+            connection.execute(_TAKE, values)
         self.term = int(values["term"])
         return True
 
@@ -99,13 +102,12 @@ class Lease:
 
     def _row(self, connection: Connection) -> Row[Any, Any, Any]:
         """The lease, locked. On a new ledger there is none yet, and two that start at once may both make it."""
-        locked = select(lease.c.term, lease.c.holder, lease.c.expires_at).where(lease.c.id == 1).with_for_update()
-        row = connection.execute(locked).one_or_none()
+        row = connection.execute(_LOCKED).one_or_none()
         if row is None:
             make = sqlite.insert if self._home.is_sqlite else postgresql.insert
             values = {"id": 1, "term": 0, "holder": "", "expires_at": 0.0}
             connection.execute(make(lease).values(values).on_conflict_do_nothing())
-            row = connection.execute(locked).one()
+            row = connection.execute(_LOCKED).one()
         return row
 
     def _now(self, connection: Connection) -> float:

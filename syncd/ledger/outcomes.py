@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, null, select, update
+from sqlalchemy import Connection, bindparam, func, literal_column, null, select, update
 
 from syncd.errors import LedgerError
 from syncd.ledger.calls import IN_FLIGHT, LEAVES_SECS, lock_sync
@@ -41,20 +41,17 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     Returns:
         How many leads went to each state.
     """
-    row = connection.execute(
-        update(call)
-        .where(call.c.n == number, call.c.state.in_(("intended", "unknown")))
-        .values(
-            state=ending.state.value,
-            ended_at=ending.ended_at,
-            http_status=ending.http_status,
-            verdict=ending.verdict,
-            sentence=ending.sentence,
-            prints=call.c.prints if ending.state is CallState.UNKNOWN else null(),
-            left_at=ending.left_at,
-        )
-        .returning(call.c.sync_id)
-    ).one_or_none()
+    outcome = {
+        "state": ending.state.value,
+        "ended_at": ending.ended_at,
+        "http_status": ending.http_status,
+        "verdict": ending.verdict,
+        "sentence": ending.sentence,
+        "left_at": ending.left_at,
+    }
+    if ending.state is not CallState.UNKNOWN:
+        outcome["prints"] = None
+    row = connection.execute(_FINISH, outcome | {"number": number}).one_or_none()
     if row is None:
         if _is_written(connection, number, ending):
             return {}
@@ -62,8 +59,7 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     if row.sync_id is None:
         return {}
     lock_sync(connection, home, int(row.sync_id))
-    in_flight = (lead.c.call_n == number, IN_FLIGHT)
-    counted = connection.execute(select(lead.c.state, func.count()).where(*in_flight).group_by(lead.c.state))
+    counted = connection.execute(_COUNT_IN_FLIGHT, {"number": number})
     came_from: dict[str, int] = {state: leads for state, leads in counted.all()}  # noqa: C416  # Row is no tuple to mypy
     settled = add_counts(
         _settle_refused(connection, home, number, ending),
@@ -72,6 +68,22 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     shifts = add_counts(settled, {state: -leads for state, leads in came_from.items()})
     shift_tally(connection, int(row.sync_id), shifts)
     return settled
+
+
+_FINISH: Final = (
+    update(call)
+    .where(
+        call.c.n == bindparam("number"),
+        call.c.state.in_([literal_column("'intended'"), literal_column("'unknown'")]),
+    )
+    .returning(call.c.sync_id)
+)
+"""Of the columns that its parameters name, as `_SETTLE`."""
+_OF_CALL: Final = (lead.c.call_n == bindparam("number"), IN_FLIGHT)
+_COUNT_IN_FLIGHT: Final = select(lead.c.state, func.count()).where(*_OF_CALL).group_by(lead.c.state)
+_SETTLE: Final = update(lead).where(*_OF_CALL)
+_OPEN_LEADS: Final = select(lead.c.id).where(*_OF_CALL)
+_CHANGED_LEADS: Final = _OPEN_LEADS.where(lead.c.changed == 1)
 
 
 def _is_written(connection: Connection, number: int, ending: Ending) -> bool:
@@ -119,26 +131,25 @@ def _settle_refused(connection: Connection, home: Home, number: int, ending: End
 def _settle_rest(
     connection: Connection, home: Home, number: int, ending: Ending, *, resend_changed: bool
 ) -> dict[str, int]:
-    rest = lead.c.call_n == number, IN_FLIGHT
+    of_call = {"number": number}
     if ending.rest is LeadState.HELD:
-        held = connection.execute(update(lead).where(*rest).values(state="held")).rowcount
+        held = connection.execute(_SETTLE, of_call | {"state": "held"}).rowcount
         return {"held": held}
     if ending.rest is LeadState.PENDING:
-        ids = list(connection.scalars(select(lead.c.id).where(*rest)))
+        ids = list(connection.scalars(_OPEN_LEADS, of_call))
         if ids:
             remember_life(connection, home, ids, ending.ended_at, f"not taken by wolkvox: {ending.verdict}")
             _back_to_pending(connection, home, ids, None)
         return {"pending": len(ids)}
     settled: dict[str, int] = {}
     if after_settling(ending.rest, changed=True, resend_changed=resend_changed) is LeadState.PENDING:
-        changed = list(connection.scalars(select(lead.c.id).where(*rest, lead.c.changed == 1)))
+        changed = list(connection.scalars(_CHANGED_LEADS, of_call))
         if changed:
             remember_life(connection, home, changed, ending.ended_at, "delivered, and the row changed meanwhile")
             _back_to_pending(connection, home, changed, ending.ended_at, keep_hashes=True)
             settled["pending"] = len(changed)
-    settled[ending.rest.value] = connection.execute(
-        update(lead).where(*rest).values(state=ending.rest.value, settled_at=ending.ended_at, changed=0, absent_at=None)
-    ).rowcount
+    values = {"state": ending.rest.value, "settled_at": ending.ended_at, "changed": 0, "absent_at": None}
+    settled[ending.rest.value] = connection.execute(_SETTLE, of_call | values).rowcount
     return settled
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, null, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, null, select, update
 
 from syncd.errors import UnknownName
 from syncd.ledger.calls import lock_sync
@@ -82,36 +82,34 @@ def unpack_prints(packed: bytes | None) -> dict[int, bytes]:
 
 def unresolved(connection: Connection) -> list[OpenCall]:
     """Calls with leads whose outcome is not known, the first first."""
-    rows = connection.execute(
-        select(
-            call.c.n,
-            call.c.id,
-            sync.c.name,
-            sync.c.id,
-            call.c.campaign_id,
-            call.c.leads,
-            call.c.started_at,
-            call.c.ended_at,
-            call.c.checks,
-            call.c.checked_at,
-            call.c.left_at,
-            call.c.marker,
-        )
-        .join_from(call, sync, call.c.sync_id == sync.c.id)
-        .where(call.c.state == CallState.UNKNOWN.value, call.c.kind == "add_record")
-        .order_by(call.c.n)
+    return [OpenCall(*tuple(row)) for row in connection.execute(_UNRESOLVED)]
+
+
+_UNRESOLVED: Final = (
+    select(
+        call.c.n,
+        call.c.id,
+        sync.c.name,
+        sync.c.id,
+        call.c.campaign_id,
+        call.c.leads,
+        call.c.started_at,
+        call.c.ended_at,
+        call.c.checks,
+        call.c.checked_at,
+        call.c.left_at,
+        call.c.marker,
     )
-    return [OpenCall(*tuple(row)) for row in rows]
+    .join_from(call, sync, call.c.sync_id == sync.c.id)
+    .where(call.c.state == CallState.UNKNOWN.value, call.c.kind == "add_record")
+    .order_by(call.c.n)
+)
 
 
 def held(connection: Connection, number: int) -> list[HeldLead]:
     """The leads of a call that are held still, by number."""
-    prints = unpack_prints(connection.scalar(select(call.c.prints).where(call.c.n == number)))
-    rows = connection.execute(
-        select(lead.c.id, lead.c.key, lead.c.absent_at, _delivered_before().label("before"))
-        .where(lead.c.call_n == number, lead.c.state == HELD)
-        .order_by(lead.c.id)
-    )
+    prints = unpack_prints(connection.scalar(_PRINTS, {"number": number}))
+    rows = connection.execute(_HELD_OF, {"number": number})
     return [HeldLead(row.id, row.key, row.absent_at, prints.get(row.id), bool(row.before)) for row in rows]
 
 
@@ -124,6 +122,14 @@ def _delivered_before() -> ColumnElement[bool]:
         )
         .exists()
     )
+
+
+_PRINTS: Final = select(call.c.prints).where(call.c.n == bindparam("number"))
+_HELD_OF: Final = (
+    select(lead.c.id, lead.c.key, lead.c.absent_at, _delivered_before().label("before"))
+    .where(lead.c.call_n == bindparam("number"), lead.c.state == HELD)
+    .order_by(lead.c.id)
+)
 
 
 def note_check(
@@ -160,13 +166,16 @@ def note_check(
     released = _release(connection, home, sync_id, gone, now, "wolkvox was asked twice, and has it not")
     settled = add_counts(settled, released)
     shift_tally(connection, sync_id, settled | {"held": -len(there) - len(gone)})
-    connection.execute(
-        update(call)
-        .where(call.c.n == number)
-        .values(checks=call.c.checks + 1, checked_at=now, found=call.c.found + len(there))
-    )
+    connection.execute(_NOTE, {"number": number, "checked_at": now, "more": len(there)})
     _close_if_done(connection, number, "verified")
     return settled
+
+
+_NOTE: Final = (
+    update(call)
+    .where(call.c.n == bindparam("number"))
+    .values(checks=call.c.checks + 1, found=call.c.found + bindparam("more"))
+)
 
 
 def decide(
@@ -228,9 +237,12 @@ def find_open(connection: Connection, call_id: str) -> OpenCall:
     )
 
 
+_SYNC_AND_STATE: Final = select(call.c.sync_id, call.c.state).where(call.c.n == bindparam("number"))
+
+
 def _open(connection: Connection, home: Home, number: int) -> int | None:
     """The sync of a call that is unresolved, locked; None where it is not any more."""
-    row = connection.execute(select(call.c.sync_id, call.c.state).where(call.c.n == number)).one()
+    row = connection.execute(_SYNC_AND_STATE, {"number": number}).one()
     if row.state != CallState.UNKNOWN.value or row.sync_id is None:
         return None
     lock_sync(connection, home, int(row.sync_id))
@@ -293,9 +305,12 @@ def _release(
     return {"pending": len(ids) + len(twins)}
 
 
+_STILL_HELD: Final = select(func.count()).where(lead.c.call_n == bindparam("number"), lead.c.state == HELD)
+
+
 def _close_if_done(connection: Connection, number: int, by: str) -> None:
     """Give the call its outcome once none of its leads is held."""
-    if connection.scalar(select(func.count()).where(lead.c.call_n == number, lead.c.state == HELD)):
+    if connection.scalar(_STILL_HELD, {"number": number}):
         return
     # Counted as they were found: a lead that has changed since may be on its way again.
     carried, found = connection.execute(select(call.c.leads, call.c.found).where(call.c.n == number)).one()

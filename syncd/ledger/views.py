@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from syncd.errors import UnknownName
 from syncd.ledger.calls import PENDING
@@ -58,16 +58,19 @@ def oldest_pending(connection: Connection, sync_id: int) -> Instant | None:
     return min(oldest_by_rank(connection, sync_id).values(), default=None)
 
 
+_OLDEST: Final = (
+    select(lead.c.captured_at)
+    .where(lead.c.sync_id == bindparam("of_sync"), lead.c.state == PENDING, lead.c.rank == bindparam("of_rank"))
+    .order_by(lead.c.captured_at, lead.c.id)
+    .limit(1)
+)
+
+
 def oldest_by_rank(connection: Connection, sync_id: int) -> dict[int, Instant]:
     """The same for each rank that waits: each is one look into the index of pending leads."""
     found = {}
     for rank in (0, EXISTING_RANK):
-        at = connection.scalar(
-            select(lead.c.captured_at)
-            .where(lead.c.sync_id == sync_id, lead.c.state == PENDING, lead.c.rank == rank)
-            .order_by(lead.c.captured_at, lead.c.id)
-            .limit(1)
-        )
+        at = connection.scalar(_OLDEST, {"of_sync": sync_id, "of_rank": rank})
         if at is not None:
             found[rank] = at
     return found
@@ -80,7 +83,10 @@ def unresolved_calls(connection: Connection) -> int:
 
 def last_call_at(connection: Connection) -> Instant | None:
     """When the last call was started, of whatever kind."""
-    return connection.scalar(select(call.c.started_at).order_by(call.c.n.desc()).limit(1))
+    return connection.scalar(_LAST_CALL)
+
+
+_LAST_CALL: Final = select(call.c.started_at).order_by(call.c.n.desc()).limit(1)
 
 
 def sender(connection: Connection) -> str | None:
@@ -277,8 +283,11 @@ def calls(connection: Connection, *, unresolved: bool, limit: int) -> list[CallV
     return [CallView(*tuple(row)) for row in connection.execute(query.order_by(call.c.n.desc()).limit(limit))]
 
 
+_SYNC_ID: Final = select(sync.c.id).where(sync.c.name == bindparam("of_name"))
+
+
 def sync_id_of(connection: Connection, name: str) -> int:
-    found = connection.scalar(select(sync.c.id).where(sync.c.name == name))
+    found = connection.scalar(_SYNC_ID, {"of_name": name})
     if found is None:
         raise UnknownName(f'The ledger knows no sync "{name}".', "See `syncd status` for those that it knows.")
     return int(found)

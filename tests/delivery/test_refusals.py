@@ -11,6 +11,7 @@ import pytest
 from syncd.model import Campaign, Exchange
 from syncd.simulator import Fault, Settings
 from syncd.simulator.faults import KINDS
+from syncd.states import LeadState
 from tests.delivery.conftest import Start
 from tests.delivery.stage import NOON, Stage
 
@@ -237,6 +238,23 @@ def test_a_lone_poisoned_lead_that_lasts_costs_few_calls(start: Start) -> None:
     stage.run(4 * 3600, look_secs=300)
     assert stage.states() == {bad: "pending"}
     assert stage.posts() <= 8
+
+
+def test_a_poisoned_lead_behind_all_others_is_told_by_those_that_come_one_by_one(start: Start) -> None:
+    stage = start(sim=PESTE, batch_size=1, max_wait_secs=5)
+    (bad,) = stage.add("peste")
+    stage.add("ana")
+    stage.run(600)
+    (name,) = stage.ledger.syncs()
+    moved = stage.ledger.doubts.retry_state(name.name, LeadState.REJECTED, stage.clock(), "operator", "try again")
+    assert moved == 1
+    stage.start_again()
+    stage.run(600)
+    assert stage.states()[bad] == "pending"
+    stage.add("beto")
+    stage.run(600)
+    assert stage.states()[bad] == "rejected"
+    assert stage.accepted() == {"ana": 1, "beto": 1}
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])

@@ -14,7 +14,8 @@ import pytest
 
 from syncd import wolkvox
 from syncd.batch import prepare
-from syncd.model import Campaign
+from syncd.model import Campaign, Exchange
+from syncd.simulator import Fault, Settings
 from syncd.wolkvox import Wolkvox
 from tests.delivery.conftest import Start
 from tests.delivery.stage import NOON, ZONE, Stage
@@ -108,3 +109,63 @@ def test_what_went_wrong_is_said_without_a_word_of_the_reply() -> None:
     assert (exchange.sent, exchange.status) == (True, None)
     assert exchange.error
     assert "swordfish" not in exchange.error
+
+
+# -- leads that wolkvox refuses without naming them --------------------------------------------------------------
+
+
+def test_a_lead_that_was_refused_by_itself_is_not_asked_about_again(start: Start) -> None:
+    stage = start(sim=Settings(poison="peste", keep_bodies=20), batch_size=1, max_wait_secs=5)
+    stage.add("peste")
+    stage.clock.now += 1
+    stage.add("ana", "beto")
+    stage.run(60)
+    assert sorted(stage.states().values()) == ["delivered", "delivered", "rejected"]
+    assert [record["customer_id"] for body in stage.bodies() for record in body].count("peste") == 1
+
+
+def test_a_poisoned_lead_that_waits_alone_is_not_sent_at_each_look(start: Start) -> None:
+    stage = start(sim=Settings(poison="peste", keep_bodies=20), batch_size=1)
+    stage.add("peste")
+    for _ in range(5):
+        stage.turn()
+        stage.clock.now += 1
+    assert stage.posts() == 1
+
+
+def test_a_call_without_an_answer_is_no_acceptance_by_which_others_are_rejected(start: Start) -> None:
+    stage = start(sim=Settings(poison="customer_id", keep_bodies=20))
+    stage.simulator.script(Fault("cut-before", api="add_record", nth=3))
+    stage.add(*(f"lead-{number}" for number in range(20)))
+    stage.run(3600)
+    assert sorted(stage.states().values()) == ["held"] + ["pending"] * 19
+    assert "does not say why" in stage.delivery.standing.reason
+
+
+def test_a_lead_that_is_sent_alone_into_a_maintenance_is_not_rejected_for_that(start: Start) -> None:
+    stage = start(sim=Settings(poison="peste", keep_bodies=20))
+    stage.simulator.script(Fault("maintenance", api="add_record", nth=2))
+    (bad,) = stage.add("peste")
+    good = stage.add(*(f"lead-{number}" for number in range(7)))
+    stage.turn()
+    stage.turn()
+    assert stage.calls()[-1]["leads"] == 1
+    stage.change(bad, captured=False, document="curada")
+    stage.run(3600)
+    assert stage.states() == dict.fromkeys([bad, *good], "delivered")
+
+
+def test_where_many_are_poisoned_the_search_rests_before_it_goes_on(start: Start) -> None:
+    stage = start(sim=Settings(poison="peste", keep_bodies=20), batch_size=64, max_wait_secs=5)
+    stage.add(*(f"{'peste' if number % 2 else 'lead'}-{number}" for number in range(128)))
+    budget = 1 + 6 * 6 + 8  # the refused call, six for each halving of 64, and eight to spare
+    stage.run(60)
+    assert stage.posts() == budget
+    assert "refuses many leads without naming them" in stage.delivery.standing.reason
+    stage.run(900)
+    assert budget < stage.posts() <= 2 * budget + 4  # before the next search, one lead or two go by themselves
+
+
+def test_a_call_counts_as_at_work_from_when_its_request_had_left() -> None:
+    assert Exchange(True, None, b"", "no reply", 20.0, 15.0).left_by(1000.0) == 995.0
+    assert Exchange(True, None, b"", "cut while it was sent", 20.0, None).left_by(1000.0) == 1000.0

@@ -307,3 +307,31 @@ def test_a_crm_that_does_not_answer_is_not_scanned(swept: Stage) -> None:
     swept.table.rows |= {"h"}
     swept.sleep(120)
     assert swept.keys[-1] == "h"
+
+
+# -- a clock that was wrong for a while ----------------------------------------------------------------------
+
+
+def test_a_clock_that_was_far_ahead_puts_off_neither_looks_nor_sweeps(ledger: Ledger) -> None:
+    stage = Stage(ledger, Table())
+    stage.rest()
+    stage.now += 40 * 86_400
+    stage.sleep(10)
+    stage.now -= 40 * 86_400
+    stage.table.rows.add("unheard")
+    looks = len(stage.results)
+    assert [result.swept for result in stage.sleep(60) if result.swept] == [1]
+    assert stage.keys == ["unheard"]
+    assert len(stage.results) - looks >= 10
+
+
+def test_a_failure_while_the_clock_was_far_ahead_is_tried_again_soon(ledger: Ledger) -> None:
+    stage = Stage(ledger, Table())
+    stage.rest()
+    stage.now += 40 * 86_400
+    stage.table.failing = CrmUnavailable("The made-up CRM does not answer.")
+    stage.sleep(10)
+    stage.now -= 40 * 86_400
+    stage.table.failing = None
+    stage.sleep(5)
+    assert stage.intake.trouble is None

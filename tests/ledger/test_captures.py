@@ -202,3 +202,15 @@ def test_a_page_of_ten_thousand_is_one_capture(scene: Scene) -> None:
     assert scene.capture(*keys).new == 10_000
     assert scene.capture(*keys, version="2").new == 0
     assert scene.ledger.waiting(scene.sync_id).pending == 10_000
+
+
+@pytest.mark.parametrize("many", [2, 20, 300, 2000])
+def test_leads_of_one_moment_are_taken_in_the_order_in_which_they_were_seen(scene: Scene, many: int) -> None:
+    """Whatever way the planner has found to leave out those that are known."""
+    keys = [f"{number * 7919 % 100_003}" for number in range(12 * many)]
+    for begin in range(0, len(keys), many):
+        scene.capture(*keys[begin : begin + many])
+        if begin == 6 * many:
+            with scene.ledger.home.write() as connection:
+                connection.exec_driver_sql("ANALYZE")
+    assert [lead.key for lead in scene.claim(len(keys)).leads] == keys

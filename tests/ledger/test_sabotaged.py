@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from syncd.ledger import calls
 from syncd.ledger.schema import meta
 from syncd.model import Change
-from syncd.states import LeadState, Recapture, recapture
+from syncd.states import CallState, LeadState, Recapture, recapture
 from tests.support.ledgers import NOON, Scene, opened, rows
 from tests.support.waiting import eventually
 
@@ -66,3 +66,30 @@ def test_a_lead_whose_outcome_is_not_known_stays_where_it_is_when_its_row_change
     state: LeadState, *, resend: bool
 ) -> None:
     assert recapture(state, resend_changed=resend) == Recapture(state, remember=True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "rest", "state"),
+    [
+        (CallState.UNKNOWN, LeadState.HELD, "held"),
+        (CallState.ACCEPTED, LeadState.DELIVERED, "delivered"),
+    ],
+)
+def test_a_call_that_has_an_outcome_was_made(scene: Scene, outcome: CallState, rest: LeadState, state: str) -> None:
+    scene.capture("a")
+    scene.finish(scene.intend("a", id="made"), outcome, rest)
+    scene.ledger.never_sent(scene.term, "made", NOON)
+    scene.ledger.never_sent(scene.term, "nobody knows it", NOON)
+    assert scene.states() == {"a": state}
+
+
+def test_a_lead_that_changed_while_it_was_delivered_was_there_before(resending: Scene) -> None:
+    resending.capture("a", "b")
+    first = resending.intend("a", "b")
+    resending.capture("a", version="2")
+    resending.accept(first)
+    assert resending.states() == {"a": "pending", "b": "delivered"}
+    resending.capture("c")
+    second = resending.intend("a", "c")
+    resending.finish(second, CallState.UNKNOWN, LeadState.HELD)
+    assert {held.key: held.before for held in resending.ledger.doubts.held(second)} == {"a": True, "c": False}

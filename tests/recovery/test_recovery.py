@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,11 +12,13 @@ from sqlalchemy import select
 
 from syncd import holdings
 from syncd.cli import main
-from syncd.ledger import acts
-from syncd.ledger.recovering import Restoration
+from syncd.errors import SenderDeposed
+from syncd.ledger import Lease, acts
+from syncd.ledger.recovering import Recovered, Restoration
 from syncd.ledger.schema import call
 from syncd.model import Exchange
 from syncd.simulator import Simulator
+from syncd.states import LeadState
 from syncd.wolkvox import Wolkvox
 from tests.recovery.conftest import Rig, flow
 
@@ -259,3 +263,43 @@ def test_a_ledger_that_is_whole_comes_to_no_harm(small: Rig) -> None:
     assert (found["known"], found["delivered"], found["unsure"], found["absent"]) == (4, 0, 0, 2)
     flow(small)
     assert small.site.accepted() == {f"doc-{n}": 1 for n in range(1, 7)}
+
+
+def test_the_tables_are_swept_after_it(small: Rig) -> None:
+    """What the slot or the outbox gave to the lost tail comes by no other way."""
+    restored(small)
+    small.recover()
+    ledger = small.ledger()
+    try:
+        assert ["restored" in str(view.gap) for view in ledger.syncs()] == [True]
+    finally:
+        ledger.close()
+
+
+def test_who_is_not_the_sender_any_more_writes_nothing(rig: Rig) -> None:
+    restored(rig)
+    before = rig.leads()
+    ledger = rig.ledger()
+    lease = Lease(ledger.home, time.time, "a test")
+    try:
+        assert lease.acquire()
+        former, now = (lease.term or 0) - 1, time.time()
+        sync_id = ledger.register("web", now)
+        part = [Recovered("1", "another"), Recovered("9", "new")]
+        restoration = ledger.restoration
+        uid = restoration.identity().uid
+        acts_of_one: list[Callable[[], object]] = [
+            lambda: restoration.record(former, sync_id, "12345", LeadState.DELIVERED, part, now),
+            lambda: restoration.refresh(former, sync_id, part),
+            lambda: restoration.count_lost(former, "2026-09-21", 9, now),
+            lambda: restoration.end(former, None, {}, now, "ana", "why", 0),
+        ]
+        for act in acts_of_one:
+            with pytest.raises(SenderDeposed):
+                act()
+        assert restoration.identity().uid == uid
+        assert ledger.calls_started("2026-09-21") == 0
+    finally:
+        lease.release()
+        ledger.close()
+    assert rig.leads() == before

@@ -78,7 +78,7 @@ SENDING: Final[tuple[Bug, ...]] = (
         "frozen-sender-posts",
         "A sender thawed after its call was given up for lost posts what a second sender has sent meanwhile.",
         _SENDING,
-        "> _FROZEN_SECS:",
+        "> FROZEN_SECS:",
         "> float('inf'):",
         f"{_T_GATES}test_a_call_whose_sender_stood_still_is_not_made_and_its_leads_are_pending",
     ),

@@ -6,7 +6,9 @@ from typing import Final
 
 from tests.sabotage.bug import Bug
 from tests.sabotage.bugs_capture import CAPTURE
+from tests.sabotage.bugs_doubt import DOUBT
 from tests.sabotage.bugs_ledger import LEDGER
+from tests.sabotage.bugs_life import LIFE
 from tests.sabotage.bugs_sending import SENDING
 from tests.sabotage.bugs_verify import VERIFY
 from tests.sabotage.bugs_wire import WIRE
@@ -17,5 +19,7 @@ PARTS: Final[dict[str, tuple[Bug, ...]]] = {
     "ledger": LEDGER,
     "verification": VERIFY,
     "capture": CAPTURE,
+    "doubt": DOUBT,
+    "life": LIFE,
 }
 BUGS: Final[tuple[Bug, ...]] = tuple(bug for bugs in PARTS.values() for bug in bugs)

@@ -67,11 +67,23 @@ class Crm:
         self.open.append((self.world.now + late, row, logged))
         self.commit_due()
 
-    def change(self, key: str) -> None:
-        """An update or a deletion of a row, committed at once."""
+    def insert_good(self) -> None:
+        """A new lead that nothing is wrong with, committed at once."""
+        self._keys += 1
+        key = str(self._keys)
+        self.touched.add(key)
+        self._commit(Row(key, 0, f"doc{key}", f"name{key}", f"9301{self._keys:07}", consent=True), logged=True)
+        self.world.tell(f"row {key} inserted, and good")
+
+    def change(self, key: str, *, renames: bool = False) -> None:
+        """An update or a deletion of a row, committed at once.
+
+        Args:
+            renames: it is an update that wolkvox should hear of.
+        """
         dice, row = self.world.dice, self.rows[key]
         self.touched.add(key)
-        what = dice.randrange(8)
+        what = 4 if renames else dice.randrange(8)
         if what == 0:
             del self.rows[key]
             self.world.tell(f"row {key} deleted")

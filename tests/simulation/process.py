@@ -6,7 +6,7 @@ from functools import cache
 
 from syncd.batch import Lane
 from syncd.capture import Source
-from syncd.delivery import ClockGate, Delivery, Rules
+from syncd.delivery import ClockGate, Delivery, DeliveryResult, Rules
 from syncd.errors import LedgerUnavailable, SenderDeposed
 from syncd.fieldmap import FieldMap, FieldRule, compile_map
 from syncd.intake import Intake
@@ -14,7 +14,8 @@ from syncd.ledger import Lease, Ledger
 from syncd.ledger.hashes import Hasher
 from syncd.model import Campaign, Clock
 from syncd.pacing import OpenHours
-from syncd.verify import Verifier, VerifyRules
+from syncd.verify import CheckReport, Verifier, VerifyRules
+from syncd.wolkvox import SERVER_SECS
 from tests.simulation.crm import Crm, LogSource, SimulatedReader
 from tests.simulation.scenario import Scenario
 from tests.simulation.vendor import Vendor
@@ -28,6 +29,9 @@ POLL_SECS = 4 * 3600.0
 SWEEP_SECS = 9 * 3600.0
 LOOKS_SECS = (60.0, 300.0, 1800.0, 7200.0)
 """How long delivery sleeps where nothing comes of its looks: longer each time, for the time of the test."""
+_MANY_PUT_OFF = 10
+IDLE_SECS = 6 * 3600.0
+"""And where nothing waits: whoever brings a lead wakes it."""
 
 
 @cache
@@ -51,7 +55,8 @@ class Process:
         self._world = world
         self.clock = clock
         self.ledger = Ledger(home, HASHER)
-        self.lease = Lease(home, clock, name)
+        # As in Postgres, the lease goes by the database's clock, which no jump of this host's moves.
+        self.lease = Lease(home, lambda: world.now, name)
         source: Source = LogSource(crm, existing=plan.existing, settle_secs=60.0)
         self.intake = Intake(
             self.ledger,
@@ -89,9 +94,10 @@ class Process:
         how = VerifyRules(SETTLE_SECS, 600.0, plan.on_unresolved, plan.daily_limit, plan.concurrent_calls, ZONE)
         gate = ClockGate(self.ledger, lambda: self._crm_clock())
         self.delivery = Delivery(self.ledger, [lane], vendor, rules, self._term, clock, gate)  # type: ignore[arg-type]
-        self.verifier = Verifier(self.ledger, [lane], vendor, how, self._term, clock)  # type: ignore[arg-type]
+        self.verifier = Verifier(self.ledger, [lane], vendor, how, self._term, clock, gate.objection)  # type: ignore[arg-type]
         self.intake_at = self.delivery_at = self.verify_at = world.now
-        self._looks = 0
+        self._concurrent = plan.concurrent_calls
+        self._looks = self._puts_off = 0
         self._deaf_until = 0.0
 
     def start(self) -> None:
@@ -135,10 +141,24 @@ class Process:
                 self.verify_at = self._true(result.next_at, longest=6 * 3600.0)
                 if result.report is not None:
                     self._world.tell(f"{self.name} verified: {result.report}")
-                    self.delivery_at = min(self.delivery_at, self._world.now)
+                    self._rest_of_verification(result.report)
+
+    def _rest_of_verification(self, report: CheckReport) -> None:
+        """Where it can ask nothing it says so each minute: after a few times, less often, for the time of the test."""
+        if report.settled:
+            self.delivery_at = min(self.delivery_at, self._world.now)
+        if report.questions:
+            self._puts_off = 0
+        else:
+            self._puts_off += 1
+            if self._puts_off > _MANY_PUT_OFF:
+                self.verify_at = self._world.now + LOOKS_SECS[1]
 
     def take_in(self) -> None:
-        """A turn of intake."""
+        """A turn of intake, where one is due by the process's own clock."""
+        if self.intake.due_at(self.clock()) > self.clock():
+            self.intake_at = self._true(self.intake.due_at(self.clock()), longest=POLL_SECS)
+            return
         try:
             result = self.intake.run_once()
         except LedgerUnavailable:
@@ -157,16 +177,33 @@ class Process:
             if result.call is not None and result.call.outcome == "unknown":
                 self.verify_at = self._world.now
             return
+        self.delivery_at = self._world.now + max(self._rest(result), 0.001)
+
+    def _rest(self, result: DeliveryResult) -> float:
+        """Seconds until delivery looks again, where nothing came of its look: the daemon would look more often."""
         secs = result.next_at - self.clock()
-        if secs > 59.0:
-            secs = LOOKS_SECS[min(self._looks, len(LOOKS_SECS) - 1)]
-            self._looks += 1
-        self.delivery_at = self._world.now + max(secs, 0.001)
+        match result.standing.state:
+            case "idle":
+                return IDLE_SECS
+            case "waiting":
+                with self._world.calmly():
+                    busy = self.ledger.busy_until(self.clock(), self._concurrent, SERVER_SECS)
+                return secs if busy is None else busy - self.clock()
+            case state:
+                if secs > 59.0 or state == "paused":
+                    secs = LOOKS_SECS[min(self._looks, len(LOOKS_SECS) - 1)]
+                    self._looks += 1
+                return secs
 
     def _hears(self) -> bool:
         """Whether intake has something to read at once."""
         intake = self.intake
         return intake.source.awake() and intake.trouble is None and self._deaf_until <= self._world.now
+
+    def wake(self) -> None:
+        """Leads have come, or an operator has done something: delivery and verification look at once."""
+        self._wake()
+        self.verify_at = min(self.verify_at, self._world.now)
 
     def _wake(self) -> None:
         self._looks = 0

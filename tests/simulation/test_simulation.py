@@ -1,6 +1,6 @@
 """Days of the whole daemon in virtual time; a failing seed is replayed by `python -m tests.simulation`.
 
-A few days by default; SYNCD_SIM_DAYS=2000 plays so many.
+Two thousand days by default; SYNCD_SIM_DAYS plays another number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.simulation.run import DAYS, Simulation
 from tests.simulation.vendor import REFUSALS
 from tests.simulation.world import SimulatedHome, Violation
 
-_DAYS = int(os.environ.get("SYNCD_SIM_DAYS", "10"))
+_DAYS = int(os.environ.get("SYNCD_SIM_DAYS", "2000"))
 _PARTS = 20 if _DAYS >= 1000 else 2
 
 
@@ -27,7 +27,7 @@ def home() -> SimulatedHome:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(max(600, _DAYS // 2))
+@pytest.mark.timeout(max(600, _DAYS // 4))
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_many_days(part: int) -> None:
     """Each part plays its seeds until it has its share of the days, with faults and without."""
@@ -39,7 +39,7 @@ def test_many_days(part: int) -> None:
         except Violation as violation:
             story = "\n".join(simulation.world.line(at, text) for at, text in list(simulation.world.story)[-40:])
             pytest.fail(f"{story}\n{violation}\nReplay: python -m tests.simulation {seed} --verbose")
-        days += simulation.days
+        days += min(simulation.days, DAYS * 1.25)  # however long one drains: four days of five are days with faults
         seed += _PARTS
     assert simulation.invariants.checks > DAYS
 

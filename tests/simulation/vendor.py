@@ -243,7 +243,8 @@ class Vendor:
 
     def _end(self, secs: float, status: int | None, body: bytes, error: str = "") -> Exchange:
         self.world.advance(secs)
-        return Exchange(sent=True, status=status, body=body, error=error, seconds=secs)
+        # The request has left at once: the freeze before it was the connection's.
+        return Exchange(sent=True, status=status, body=body, error=error, seconds=secs, sent_secs=0.0)
 
     # -- what must hold --------------------------------------------------------------------------------------
 
@@ -264,20 +265,28 @@ class Vendor:
         if raw.in_transaction:
             raise Violation("a POST within a transaction of the ledger")
         rows = raw.execute(
-            "SELECT n FROM call WHERE kind = 'add_record' AND state = 'intended' AND body_hash = ?",
+            "SELECT n, term FROM call WHERE kind = 'add_record' AND state = 'intended' AND body_hash = ? ORDER BY n",
             [self.body_hash(body)],
         ).fetchall()
-        fresh = [number for (number,) in rows if number not in self.posted]
+        fresh = [(number, term) for number, term in rows if number not in self.posted]
         if not fresh:
             raise Violation("a POST without an intent of its own")
-        return int(fresh[-1])
+        self._check_sender(*fresh[-1])
+        return int(fresh[-1][0])
 
     def _check_question(self, kind: str) -> None:
-        query = "SELECT n FROM call WHERE kind = ? AND state = 'intended'"
-        fresh = [number for (number,) in self.home.raw.execute(query, [kind]) if number not in self.asked]
+        query = "SELECT n, term FROM call WHERE kind = ? AND state = 'intended' ORDER BY n"
+        fresh = [(number, term) for number, term in self.home.raw.execute(query, [kind]) if number not in self.asked]
         if not fresh:
             raise Violation(f"a question ({kind}) without an intent of its own")
-        self.asked.add(fresh[-1])
+        self._check_sender(*fresh[-1])
+        self.asked.add(fresh[-1][0])
+
+    def _check_sender(self, number: int, term: int) -> None:
+        """A deposed sender writes no intent; and nobody is deposed in the time that a call may need to leave."""
+        (holds,) = self.home.raw.execute("SELECT term FROM lease").fetchone()
+        if term != holds:
+            raise Violation(f"call {number} is made by the sender of term {term}, and that of term {holds} is the one")
 
 
 def _envelope(code: int, msg: str, data: Sequence[object] = ()) -> bytes:

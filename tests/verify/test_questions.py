@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -277,6 +278,29 @@ def test_a_question_that_never_left_is_not_at_work(desk: Desk) -> None:
     desk.check()
     assert not desk.is_busy()
     assert [row["state"] for row in desk.calls() if row["kind"] == "find_record"] == ["not_sent"]
+
+
+@pytest.mark.parametrize("secs", [21, -21, 4000])
+def test_a_question_whose_sender_stood_still_is_not_asked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, secs: float
+) -> None:
+    desk.lose("ana")
+    desk.clock.now += FIRST
+    real = desk.ledger.intend
+
+    def intend(*arguments: Any, **named: Any) -> Any:
+        made = real(*arguments, **named)
+        desk.clock.now += secs
+        return made
+
+    monkeypatch.setattr(desk.ledger, "intend", intend)
+    report = desk.verifier.run_once().report
+    assert report is not None
+    assert (desk.asked(), "stood still" in report.sentence) == ({}, True)
+    monkeypatch.setattr(desk.ledger, "intend", real)
+    assert {row["state"] for row in desk.calls() if row["kind"] != "add_record"} == {"not_sent"}
+    desk.verify_for(3600)
+    assert desk.the_call()["state"] == "accepted"
 
 
 def test_a_clock_that_cannot_be_trusted_asks_nothing(desk: Desk) -> None:

@@ -263,3 +263,14 @@ def test_some_records_of_a_call_prove_nothing_of_the_others() -> None:
 )
 def test_an_envelope_that_is_no_export_of_this_campaign_proves_nothing(body: bytes) -> None:
     assert read(body) is None
+
+
+def test_a_lead_that_was_delivered_before_is_believed_by_its_marker(begin: Begin) -> None:
+    doubt = begin(marker="opt12", resend=True)
+    doubt.stage.clock.now += 3600
+    doubt.stage.simulator.script(Fault("cut-after", api="add_record"))
+    doubt.stage.change(doubt.other, name="Beto B.")
+    doubt.stage.turn()
+    assert doubt.state(doubt.other) == "held"
+    doubt.check(SETTLED)
+    assert doubt.state(doubt.other) == "delivered"
