@@ -86,6 +86,8 @@ class Exchange:
     seconds: float
     sent_secs: float | None = None
     """Of these, until the request had left whole; None where it never did."""
+    fault: str = ""
+    """Where nothing was sent: what is wrong with the other side's TLS and what to do, in two sentences; else ``""``."""
 
     def left_by(self, ended: Instant) -> Instant:
         """By when the request had left, of an exchange that ended then: from there on wolkvox may be at work on it."""

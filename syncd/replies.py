@@ -180,7 +180,8 @@ def judge(exchange: Exchange, records: int) -> Verdict:
         records: how many records the call carried.
     """
     if not exchange.sent:
-        return Verdict("not-sent", Outcome.NOT_SENT, (), Scope.SENDER, NOT_SENT_PARK_SECS, _NEVER_LEFT, "")
+        sentence = f"{exchange.fault} Nothing was sent." if exchange.fault else _NEVER_LEFT
+        return Verdict("not-sent", Outcome.NOT_SENT, (), Scope.SENDER, NOT_SENT_PARK_SECS, sentence, "")
     if exchange.status is None:
         return _unknown("no-reply", _NO_REPLY, "")
     envelope = _envelope(exchange.body)

@@ -17,14 +17,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 from socket import SHUT_RDWR, socket
-from typing import Any
+from typing import Any, Final
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.ssl_ import create_urllib3_context
 
 from syncd.model import Campaign, Exchange
 
@@ -108,12 +109,75 @@ class _OneCall(HTTPAdapter):
 
         self.poolmanager.pool_classes_by_scheme = {"http": Plain, "https": Tls}
 
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Always verify, and by what `_tls` trusts: requests would add certifi's list to what the system trusts."""
+        conn.cert_reqs = "CERT_REQUIRED"
+
 
 def _tls() -> ssl.SSLContext:
-    """TLS 1.2 or later, with the certificates that the system trusts."""
-    context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
+    """TLS 1.2 or later, with the certificates that the system trusts; where it has none, with certifi's.
+
+    Not urllib3's context: that writes the keys of every connection to the file that SSLKEYLOGFILE names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # One handshake, before the first byte: another amid a reply is refused.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.load_default_certs()
+    paths = ssl.get_default_verify_paths()  # SSL_CERT_FILE and SSL_CERT_DIR included; None where nothing is there
+    if not paths.cafile and not (paths.capath and any(Path(paths.capath).iterdir())):
+        context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     return context
+
+
+_CLOCK: Final = "Compare this machine's clock with the true time; if it is right, tell wolkvox."
+_ADDRESS: Final = "Correct wolkvox.base_url or wolkvox.server, or have the proxy or name server on the way corrected."
+_TRUST: Final = (
+    "If a proxy of your own stands on the way, name its CA with SSL_CERT_FILE or add it to the system's certificates"
+    " (package ca-certificates); if none does, somebody else answers for wolkvox: find out who."
+)
+_CERTIFICATES: Final = {
+    9: ("is not valid yet", _CLOCK),
+    10: ("has expired", _CLOCK),
+    18: ("is signed by itself, and by nobody that this machine trusts", _TRUST),
+    62: ("is for another host name", _ADDRESS),
+    64: ("is for another IP address", _ADDRESS),
+}
+"""OpenSSL's codes (X509_V_ERR_*); any other is a chain that does not end at a trusted CA."""
+_HANDSHAKES: Final = (
+    (
+        ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"),
+        "offers no TLS 1.2 or later",
+        "Have whatever answers there (wolkvox, or a proxy on the way) brought up to date.",
+    ),
+    (
+        ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"),
+        "does not speak TLS",
+        "Check wolkvox.base_url, its port, and any proxy on the way.",
+    ),
+    (
+        ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE"),
+        "refused the TLS handshake; it may demand a certificate of the client",
+        "syncd has none to show: have whatever answers there (wolkvox, or a proxy on the way) let it in without.",
+    ),
+)
+"""Parts of OpenSSL's reasons, of which the names differ from version to version."""
+
+
+def _tls_fault(caught: BaseException) -> str:
+    """What is wrong with the other side's TLS, and what to do; ``""`` where that is not what went wrong."""
+    seen: list[BaseException] = [caught]
+    for each in seen:  # requests wraps what urllib3 has wrapped
+        if isinstance(each, ssl.SSLCertVerificationError):
+            what, remedy = _CERTIFICATES.get(each.verify_code, ("is of a CA that this machine does not trust", _TRUST))
+            return f"The certificate shown for wolkvox's address {what}. {remedy}"
+        if isinstance(each, ssl.SSLError):
+            for names, what, remedy in _HANDSHAKES:
+                if any(name in str(each.reason) for name in names):
+                    return f"What answers at wolkvox's address {what}. {remedy}"
+        inner = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
+        seen += [one for one in inner if isinstance(one, BaseException) and one not in seen]
+    return ""
 
 
 class _Session(requests.Session):
@@ -192,7 +256,7 @@ class Wolkvox:
         timer.daemon = True
         timer.start()
         status: int | None = None
-        received, error = b"", ""
+        received, error, fault = b"", "", ""
         try:
             with _Session() as session:
                 session.trust_env = False
@@ -213,10 +277,11 @@ class Wolkvox:
                     status = response.status_code
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as caught:
             error = _words(caught, wire)
+            fault = "" if wire.connected else _tls_fault(caught)
         finally:
             timer.cancel()
         sent_secs = None if wire.written_at is None else wire.written_at - began
-        return Exchange(wire.connected, status, received, error, time.monotonic() - began, sent_secs)
+        return Exchange(wire.connected, status, received, error, time.monotonic() - began, sent_secs, fault)
 
 
 class _TooLongError(ValueError):
@@ -236,7 +301,7 @@ def _bounded(response: requests.Response, limit: int) -> bytes:
 def _words(caught: Exception, wire: Wire) -> str:
     """What went wrong, without the text of the exception: that names addresses, and may quote the reply."""
     if wire.expired:
-        return "no whole reply within the time"
+        return "no whole reply within the time" if wire.connected else "no connection within the time"
     if isinstance(caught, _TooLongError):
         return "the reply was too long"
     if not wire.connected:

@@ -172,15 +172,15 @@ WIRE: Final[tuple[Bug, ...]] = (
         "old-tls-allowed",
         "Token and leads can be read on the way.",
         _CLIENT,
-        "ssl_minimum_version=ssl.TLSVersion.TLSv1_2",
-        "ssl_minimum_version=ssl.TLSVersion.TLSv1",
+        "context.minimum_version = ssl.TLSVersion.TLSv1_2",
+        "context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED",
         f"{_T_OWN}test_tls_is_1_2_or_later",
     ),
     Bug(
         "certificates-not-verified",
         "Anybody on the way is taken for wolkvox, and gets token and leads.",
         (
-            Edit(_CLIENT, "stream=True,\n", "stream=True,\n                    verify=False,\n"),
+            Edit(_CLIENT, 'conn.cert_reqs = "CERT_REQUIRED"', 'conn.cert_reqs = "CERT_NONE"'),
             Edit(
                 _CLIENT,
                 "context.load_default_certs()",
