@@ -7,9 +7,11 @@ whole (`Delivery.standing`, `Intake.trouble`, the beats).
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -288,12 +290,26 @@ class Daemon:
         )
 
 
+def _leave_no_core() -> None:
+    """Let no crash write the memory, which holds the token and leads, to the disk; not only under systemd.
+
+    The limit stops the kernel's own files. A program that /proc/sys/kernel/core_pattern pipes to is started whatever
+    the limit (core(5)), so the filter leaves the memory out of what it gets. Not PR_SET_DUMPABLE: /proc/PID would turn
+    root's, and an operator could no longer look at syncd (py-spy, the open files) as the user that it runs as.
+    """
+    with suppress(OSError, ValueError):  # not allowed to: it works all the same
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # no Linux, or no /proc
+        Path("/proc/self/coredump_filter").write_text("0", encoding="ascii")
+
+
 def run(config_file: Path, clock: Clock = time.time) -> int:
     """`syncd run`: load, work, reload, end; returns the exit status.
 
     Raises:
         SyncdError: what keeps it from working at all.
     """
+    _leave_no_core()
     config = load(config_file)
     configure(config.log.format, config.log.level)
     # A thread that has been woken by a new lead must not wait for another one's Python for 5 ms, as is the default.

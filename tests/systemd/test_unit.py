@@ -73,6 +73,10 @@ def test_a_call_in_flight_can_end_before_systemd_kills() -> None:
     assert seconds("WatchdogSec") > longest + 30  # a reload waits for the call, too, and feeds no watchdog meanwhile
 
 
+def test_a_crash_writes_no_memory_to_the_disk() -> None:
+    assert settings("LimitCORE") == ["0"]
+
+
 def test_the_secrets_that_the_unit_loads_are_those_that_the_example_names() -> None:
     loaded = {line.partition(":")[0] for line in settings("#?LoadCredential")}
     named = re.findall(r'^(?:# )?(\w+)_file = "(.*)"$', EXAMPLE, re.MULTILINE)
