@@ -80,6 +80,10 @@ class CrmFault(CrmError):
     """The CRM's schema, privileges or the operator's SQL: stops the sync that it concerns."""
 
 
+class CrmUndecodable(CrmFault):
+    """A row holds bytes that are no text in the database's encoding, which SQL_ASCII allows: the others can be read."""
+
+
 class CaptureLost(CrmFault):
     """Changes cannot be followed any more, though the table is fine: what watches it is gone. The sweep goes on."""
 

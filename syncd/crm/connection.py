@@ -9,18 +9,14 @@ Mutable state: the connection of a `CrmConnection`, used by one thread.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
 import psycopg
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
-from psycopg.types.json import set_json_loads
-from psycopg.types.string import TextLoader
 
-from syncd.errors import CrmError, CrmFault, CrmUnavailable
+from syncd.crm.values import register
+from syncd.errors import CrmError, CrmFault, CrmUnavailable, CrmUndecodable
 
 _LOCK_TIMEOUT_SECS = 5
 
@@ -101,7 +97,7 @@ class CrmConnection:
         options = (
             f"-c statement_timeout={self._timeout_secs}s -c lock_timeout={_LOCK_TIMEOUT_SECS}s"
             f" -c default_transaction_read_only={'off' if self._writes else 'on'}"
-            " -c datestyle=ISO -c extra_float_digits=1"
+            " -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1"
         )
         given: dict[str, Any] = {} if self._password is None else {"password": self._password}
         if self._replication:
@@ -110,11 +106,7 @@ class CrmConnection:
             connection = self._open(options, given)
         except psycopg.ProgrammingError as error:  # libpq does not understand the URL, which holds no password
             raise CrmFault(f"crm.url cannot be used: {' '.join(str(error).split())}.", "Correct crm.url.") from None
-        # Whatever the CRM holds must come through: a date that Python cannot hold comes as text.
-        for name, loader in (("date", _Date), ("timestamp", _Timestamp), ("timestamptz", _Timestamptz)):
-            connection.adapters.register_loader(name, loader)
-        connection.adapters.register_loader("interval", TextLoader)
-        set_json_loads(_json, connection)
+        register(connection)
         connection.prepare_threshold = None  # a pooler in transaction mode has no prepared statements
         return connection
 
@@ -132,39 +124,6 @@ class CrmConnection:
             tcp_user_timeout=(self._timeout_secs + 30) * 1000,
             **given,
         )
-
-
-def _or_text(load: Any, data: Any) -> Any:
-    try:
-        return load(data)
-    except psycopg.DataError:
-        return bytes(data).decode()
-
-
-class _Date(DateLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
-
-
-class _Timestamp(TimestampLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
-
-
-class _Timestamptz(TimestamptzLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
-
-
-def _json(data: bytes | str) -> Any:
-    try:
-        return orjson.loads(data)
-    except ValueError:
-        pass
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return data.decode() if isinstance(data, bytes) else data
 
 
 def explain(error: psycopg.Error, about: str, timeout_secs: int) -> CrmError:
@@ -187,6 +146,10 @@ def explain(error: psycopg.Error, about: str, timeout_secs: int) -> CrmError:
         return CrmFault(f"The CRM has no such column for {about}: {said}.", "Correct the sync's columns or `where`.")
     if state.startswith("42"):
         return CrmFault(f"The CRM does not understand the query of {about}: {said}.", "Correct `where`.")
+    if state in ("22021", "22P05"):
+        return CrmUndecodable(
+            f"A row of {about} holds bytes that are no text in the encoding of the CRM's database.", "Correct the row."
+        )
     if state.startswith("22"):
         return CrmFault(
             f"A value in the table does not fit the query of {about} (SQLSTATE {state}).", "Correct `where`."

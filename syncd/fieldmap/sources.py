@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from decimal import Decimal
 from string import Formatter
 from typing import Final
 
@@ -11,6 +13,13 @@ from syncd.fieldmap.text import Unfit, clean
 
 Path = tuple[str | int, ...]
 """Keys of objects and places in arrays, outermost first."""
+
+
+class JsonString(str):
+    """A string that stood by itself in a json or jsonb column: text, and no JSON to look into."""
+
+    __slots__ = ()
+
 
 _STEP: Final = re.compile(r"""\.([^.\[\]"'\s]+)|\[(-?\d{1,9})\]|\["([^"]+)"\]|\['([^']+)'\]""")
 
@@ -34,18 +43,35 @@ def parse_path(text: str) -> Path:
     return tuple(steps)
 
 
+def parse_json(text: str) -> object:
+    """Decode JSON; a number with more digits than a float keeps is a Decimal.
+
+    Raises:
+        ValueError: it is none, or nested too deep.
+    """
+    try:
+        return json.loads(text, parse_float=_number)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _number(text: str) -> float | Decimal:
+    number, exact = float(text), Decimal(text)
+    return number if math.isfinite(number) and Decimal(repr(number)) == exact else exact
+
+
 def follow(path: Path, value: object) -> object:
-    """What is at `path` in a value: decoded JSON, an array, or the text of JSON. None where there is nothing.
+    """What is at `path` in a value: decoded JSON, an array, or a text column's JSON. None where there is nothing.
 
     Raises:
         Unfit: if it is a text that is not JSON.
     """
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, JsonString):
         if not value.strip():
             return None
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(value)
+        except ValueError as error:
             raise Unfit("holds no JSON") from error
     for step in path:
         try:
@@ -77,8 +103,8 @@ def parse_template(text: str) -> tuple[str, tuple[str, ...]]:
         pattern.append(literal.replace("{", "{{").replace("}", "}}"))
         if column is None:
             continue
-        if spec or conversion or not column.strip() or set(column) & set(".[]"):
-            raise ValueError("must have columns alone in its braces, without dots, indexes or formats")
+        if spec or conversion or not column.strip() or set(column) & set("[]"):
+            raise ValueError("must have columns alone in its braces, without indexes or formats")
         pattern.append("{}")
         columns.append(column)
     if not columns:

@@ -2,20 +2,21 @@
 
 None is empty; text is kept, made NFC, each run of whitespace one space, none at the ends; control characters,
 lone surrogates and invisible marks of direction (which come with numbers copied from chats) are dropped.
-Booleans are ``true`` and ``false``; numbers are plain, without exponent; dates and times are ISO 8601; arrays
-and json are JSON. Binary is refused. Anything else is what ``str`` says.
+Booleans are ``true`` and ``false``; numbers are plain, without exponent, and ``NaN`` and ``Infinity`` where they
+are none; dates and times are ISO 8601; arrays and json are JSON, and empty where they hold nothing. Binary is
+refused. Anything else is what ``str`` says, which for a type that Python has not is what Postgres writes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
-from datetime import date, datetime, time
+from datetime import date, time
 from decimal import Decimal
 from typing import Final
 from unicodedata import is_normalized, normalize
-from zoneinfo import ZoneInfo
 
 _DROPPED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
@@ -102,40 +103,6 @@ def texts(cells: Sequence[object]) -> tuple[list[str], dict[int, str]]:
     return written, faults
 
 
-def moment(value: object, pattern: str | None, zone: ZoneInfo) -> str:
-    """Write a point in time as ``YYYYmmddHHMMSS`` in `zone`, seconds cut off; ``""`` for None and empty text.
-
-    Args:
-        value: a datetime (without an offset: it is in `zone`), a date (midnight), or text.
-        pattern: the format of a text, as `datetime.strptime` takes it; None: ISO 8601.
-        zone: where the clock hangs that the result shows.
-
-    Raises:
-        Unfit: if it is anything else, or beyond the years 1 to 9999.
-    """
-    try:
-        if isinstance(value, str):
-            text = clean(value)
-            if not text:
-                return ""
-            # A time without an offset is in the zone already.
-            value = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)  # noqa: DTZ007
-        if isinstance(value, datetime):
-            if value.tzinfo is not None:
-                value = value.astimezone(zone)
-            # As one number, whose digits are the result: a third of the time of strftime.
-            day = (value.year * 100 + value.month) * 100 + value.day
-            return str(((day * 100 + value.hour) * 100 + value.minute) * 100 + value.second).zfill(14)
-    except Exception as error:
-        # A pattern, a date near the year 9999 and a zone of the driver's may each fail in their own way.
-        raise Unfit("holds no date and time that can be read") from error
-    if value is None:
-        return ""
-    if isinstance(value, date):
-        return value.isoformat().replace("-", "") + "000000"
-    raise Unfit("holds no date and time that can be read")
-
-
 def _plain(value: object) -> str:
     match value:
         case str():
@@ -151,18 +118,38 @@ def _plain(value: object) -> str:
         case bytes() | bytearray() | memoryview():
             raise Unfit("holds binary data")
         case list() | dict() | tuple():
-            return json.dumps(value, ensure_ascii=False, default=_plain)
+            return _json(value) if value else ""
         case _:
             return str(value)
 
 
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value), ensure_ascii=False, default=_plain, allow_nan=False)
+
+
+def _without_nan(value: object) -> object:
+    """The same with a text for each number that JSON has not."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else _plain_float(value)
+        case dict():
+            return {key: _without_nan(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_without_nan(each) for each in value]
+        case _:
+            return value
+
+
 def _plain_float(value: float) -> str:
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"  # as numeric is written
     if value.is_integer() and abs(value) < 1e15:
         return str(int(value))  # a document number that went through a spreadsheet is 1020304050.0
     written = repr(value)
-    if "e" in written and 1e-15 < abs(value) < 1e25:
-        return format(Decimal(written), "f")
-    return written
+    return format(Decimal(written), "f") if "e" in written else written
 
 
 def _plain_decimal(value: Decimal) -> str:
