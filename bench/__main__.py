@@ -16,6 +16,7 @@ from types import FrameType
 
 from bench.capture import capture
 from bench.errors import BenchFailed
+from bench.fields import fields
 from bench.floor import choose_floor
 from bench.idle import idle
 from bench.latency import latency
@@ -28,7 +29,7 @@ from bench.trigger import trigger
 from syncd.embedded import EmbeddedPostgres
 from syncd.errors import SyncdError
 
-SECTIONS = ("backfill", "memory", "start", "latency", "trigger", "idle", "capture")
+SECTIONS = ("backfill", "memory", "start", "latency", "trigger", "idle", "capture", "fields")
 _TIMES_MORE = 10
 """The many leads of the memory section."""
 
@@ -92,13 +93,14 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _capture_sections(options: argparse.Namespace, stage: Stage) -> list[Section]:
-    """What concerns capture; each its own table."""
+    """What has a table of its own: capture, and the field map."""
     quick, repeat = options.quick, options.repeat
     measures: dict[str, Callable[[], Section]] = {
         "latency": lambda: latency(stage, repeat, 20 if quick else 40, _say),
         "trigger": lambda: trigger(stage, repeat, 5_000 if quick else 100_000, 1 if quick else 4, _say),
         "idle": lambda: idle(stage, 10.0 if quick else 60.0, _say),
         "capture": lambda: capture(stage, 100_000 if quick else 1_000_000, _say),
+        "fields": lambda: fields(2_000 if quick else 100_000, repeat, _say),
     }
     return [measure() for name, measure in measures.items() if name in options.only]
 

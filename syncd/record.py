@@ -8,6 +8,7 @@ records are bad is not known. The rules, and the words that `Rejection.rule` giv
 ``fields``            the fields of the campaign's type, all of them and no other (vendor's documentation)
 ``type``              every value a string (vendor's documentation)
 ``characters``        no control characters and no lone surrogates: not text, whatever carries them
+``form``              NFC, and single spaces between words alone: one text has one form, for lookups and reports
 ``required``          ``customer_id`` is not empty (seen at the real service)
 ``comma``             ``customer_id`` has no comma: the vendor's call that removes records splits at commas
 ``length``            ``opt1`` to ``opt12`` have limits (vendor's documentation); others are not known
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
+from unicodedata import is_normalized
 from zoneinfo import ZoneInfo
 
 from syncd.model import Instant, Record, Rejection
@@ -133,6 +135,8 @@ class Schema:
             return Rejection(field, "type", f"{field} is not text.")
         if _NOT_TEXT.search(value):
             return Rejection(field, "characters", f"{field} holds characters that are not text.")
+        if value != " ".join(value.split()) or not is_normalized("NFC", value):
+            return Rejection(field, "form", f"{field} has spaces to fold, or letters that are not composed.")
         if field == CUSTOMER_ID:
             return _check_customer_id(value)
         limit = LIMITS.get(field)

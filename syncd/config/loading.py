@@ -125,7 +125,8 @@ def read_secret(named: Path, config_file: Path, key: str, environ: Mapping[str, 
 
 
 def _sentence(path: Path, document: Mapping[str, Any], fault: Any) -> str:
-    location: Sequence[str | int] = fault["loc"]
+    # Without the tags of a key that is a text or a table.
+    location: Sequence[str | int] = [part for part in fault["loc"] if not str(part).startswith("~")]
     where = _where(document, location)
     kind: str = fault["type"]
     if kind == "extra_forbidden":
@@ -191,7 +192,8 @@ def _nearest(location: Sequence[str | int]) -> str:
             model = models[-1] if models else None
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return ""
-    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    keys = [field.alias or name for name, field in model.model_fields.items()]
+    near = difflib.get_close_matches(str(location[-1]), keys, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

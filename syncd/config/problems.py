@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from syncd.config.models import Sync
-from syncd.fieldmap import FieldMapError, compile_map
+from syncd.fieldmap import FieldMapError, compile_map, route_problems
 
 
 def problems_of(syncs: Sequence[Sync], marker: str | None) -> list[tuple[str, str, Any, str]]:
@@ -49,5 +49,9 @@ def problems_of(syncs: Sequence[Sync], marker: str | None) -> list[tuple[str, st
         except FieldMapError as error:
             for problem in error.problems:
                 key = f"fields.{problem.field}" + (f".{problem.key}" if problem.key else "")
+                found.append((sync.name, key, problem.value, problem.rule))
+        if sync.campaign.rule is not None:
+            for problem in route_problems(sync.campaign.rule):
+                key = "campaign.id" + (f".{problem.key}" if problem.key else "")
                 found.append((sync.name, key, problem.value, problem.rule))
     return found

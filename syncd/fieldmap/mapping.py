@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from syncd.fieldmap.columns import Block, Cells, Line, columns_of
+from syncd.fieldmap.describing import describe, origin
 from syncd.fieldmap.problems import problems_of
-from syncd.fieldmap.rules import FieldMapError, FieldRule, describe, origin
+from syncd.fieldmap.rules import FieldMapError, FieldRule
+from syncd.fieldmap.telephones import Telephones
 from syncd.fieldmap.text import clean
 from syncd.model import Instant, Record, Rejection
 from syncd.record import CUSTOMER_ID, DIALLED, Schema, schema
@@ -18,6 +21,17 @@ _BLOCK_ROWS: Final = 512
 """Rows mapped together: enough for a loop to cost little, few enough to stay in the processor's cache."""
 
 _Check = Callable[[dict[str, Cells], Block], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the steps of one field made of some rows; constants have none."""
+
+    field: str
+    steps: tuple[tuple[str, Cells], ...]
+    """Each step's name, and the text of every row after it. The first is ``source``."""
+    faults: Mapping[int, Rejection]
+    """Why this field rejects a row, by the row's place."""
 
 
 class FieldMap:
@@ -38,7 +52,11 @@ class FieldMap:
         self._constants = schema.blank | {field: clean(rule.value) for field, rule in ordered if rule.value is not None}
         index = {column: place for place, column in enumerate(self.columns)}
         self._lines = [Line(field, rule, index, schema) for field, rule in ordered if rule.value is None]
-        self._checks = list(self._compile_checks(require))
+        required = {*require, *(field for field, rule in ordered if rule.required)}
+        self._checks = list(self._compile_checks(required))
+        self._telephones = Telephones(self._rules, self._constants, required)
+        self.telephones: tuple[str, ...] = self._telephones.fields
+        """Those of tel1 to tel10 that may hold a number, with or without a rule of their own."""
 
     def map(self, row: Sequence[object], now: Instant) -> Record | Rejection:
         """Map one row.
@@ -69,6 +87,12 @@ class FieldMap:
         rule = self._rules.get(field)
         return "not mapped" if rule is None else describe(rule)
 
+    def runs(self, rows: Sequence[Sequence[object]], now: Instant) -> Iterable[Run]:
+        """Run the very steps that `map` runs, each field by itself, and keep what each step gave."""
+        for line in self._lines:
+            block = Block(rows, now)
+            yield Run(line.field, tuple(line.stages(block)), block.rejected)
+
     def _map_block(self, rows: Sequence[Sequence[object]], now: Instant) -> list[Record | Rejection]:
         block = Block(rows, now)
         if len(block.columns) != len(self.columns):
@@ -76,6 +100,7 @@ class FieldMap:
         columns = {line.field: line.run(block) for line in self._lines}
         for check in self._checks:
             check(columns, block)
+        self._telephones.settle(columns, block)
         records = [self._constants.copy() for _ in rows]
         for field, cells in columns.items():
             for record, cell in zip(records, cells, strict=True):
@@ -85,7 +110,7 @@ class FieldMap:
             mapped[place] = rejection
         return mapped
 
-    def _compile_checks(self, require: Sequence[str]) -> Iterable[_Check]:
+    def _compile_checks(self, require: Collection[str]) -> Iterable[_Check]:
         """What is asked of several fields, or of any by the operator, after each has its value."""
         for field in self._rules:
             if field in require and field != CUSTOMER_ID and not self._constants[field]:

@@ -1,9 +1,9 @@
 """Reading telephone numbers, and writing them as a dialler takes them. Pure.
 
 libphonenumber, through `phonenumbers`, knows the numbering plans; a number that is not valid there is not
-dialled. A cell must hold one number: letters are refused, though the library would dial them as a keypad
-does, and so is a second number, which the library would take for an extension. An extension itself is
-dropped: a dialler reaches the switchboard and no further.
+dialled. A cell must hold one number, unless the rule spreads them: letters are refused, though the library would
+dial them as a keypad does, and so is a second number, which the library would take for an extension. An extension
+itself is dropped, unless the rule refuses it: a dialler reaches the switchboard and no further.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from phonenumbers import (
     SUPPORTED_REGIONS,
     NumberParseException,
     PhoneMetadata,
+    PhoneNumber,
     PhoneNumberType,
     country_code_for_region,
     is_alpha_number,
@@ -26,6 +27,7 @@ from phonenumbers import (
     parse,
 )
 
+from syncd.fieldmap import colombia
 from syncd.fieldmap.rules import PhoneRule
 
 REGIONS: Final[frozenset[str]] = frozenset(SUPPORTED_REGIONS)
@@ -33,6 +35,7 @@ REGIONS: Final[frozenset[str]] = frozenset(SUPPORTED_REGIONS)
 
 FORMATS: Final = ("national", "e164")
 KINDS: Final = ("any", "mobile", "fixed")
+EXTENSIONS: Final = ("drop", "reject")
 
 PLAIN_REGIONS: Final = frozenset({"CL", "CO", "EC", "ES", "MX", "PE"})
 """Where a number that looks like a mobile is read without the library, some forty times faster. It may be
@@ -46,6 +49,11 @@ _SEPARATORS: Final = dict.fromkeys(map(ord, " -.()"))
 _SPREADSHEET: Final = re.compile(r"(\d{7,15})\.0{1,4}", re.ASCII)
 """A number that went through a spreadsheet or a numeric column: the library would dial the zero."""
 _BETWEEN: Final = re.compile(r"[,;/|&]|\s[-yoe]\s|\s(?:and|or)\s", re.IGNORECASE)
+_WORDS: Final = re.compile(r"[\s-]+")
+_WORDS_OF_A_NUMBER: Final = 6
+_MOST_WORDS: Final = 60
+"""A cell of more words is a comment."""
+_BEFORE_DIGITS: Final = re.compile(r"^[^\d+]+")
 _LETTERLESS: Final = re.compile(r"[\d +().-]+", re.ASCII)
 _NUMBER_DIGITS: Final = 7
 """As many digits are a number of their own, not an extension."""
@@ -62,6 +70,7 @@ class Undialable(Enum):
     NO_NUMBER = "holds no telephone number"
     LETTERS = "has letters where a telephone number should be"
     SEVERAL = "holds more than one telephone number"
+    EXTENSION = "holds a telephone number with an extension"
     INVALID = "holds a telephone number that does not exist in its country's numbering plan"
     NOT_MOBILE = "holds a telephone number that is not a mobile"
     NOT_FIXED = "holds a telephone number that is not a fixed line"
@@ -71,6 +80,8 @@ class Undialable(Enum):
 
 Dial = Callable[[str, str], "str | Undialable"]
 """From a text and the country of numbers without a country code to what the dialler dials."""
+DialAll = Callable[[str, str], "tuple[str, ...] | Undialable"]
+"""The same for every number of a text, each once; why there is none, where there is none."""
 
 
 def compile_phone(rule: PhoneRule) -> Dial:
@@ -88,7 +99,8 @@ def compile_phone(rule: PhoneRule) -> Dial:
 
     @lru_cache(maxsize=_REMEMBERED)
     def look_up(text: str, region: str) -> str | Undialable:
-        number = read(text, region, rule.kind)
+        area = rule.area if region == rule.region else None
+        number = read(text, region, rule.kind, area=area, extension=rule.extension)
         if isinstance(number, Undialable):
             return number
         country_code, national = number
@@ -107,39 +119,121 @@ def compile_phone(rule: PhoneRule) -> Dial:
     return dial
 
 
-def read(text: str, region: str, kind: str = "any") -> tuple[int, str] | Undialable:
-    """Read one number with the library.
+def compile_spread(rule: PhoneRule) -> DialAll:
+    """Make the reader and writer of all numbers of a cell: a text that holds several is divided at what stands
+    between numbers (``,`` ``;`` ``/`` ``|`` ``&``, `y`, `o`, `and`, `or`), and where that is not enough, at spaces
+    and dashes, so that each part is a number. Parts that are none are left out where there is one at all."""
+    dial = compile_phone(rule)
+
+    @lru_cache(maxsize=_REMEMBERED)
+    def dial_parts(text: str, region: str) -> tuple[str, ...] | Undialable:
+        found: dict[str, None] = {}
+        why: Undialable | None = None
+        for part in filter(None, map(str.strip, _BETWEEN.split(text))):
+            numbers = _numbers_in(part, region, dial)
+            if isinstance(numbers, Undialable):
+                why = why or numbers
+            else:
+                found |= dict.fromkeys(numbers)
+        return tuple(found) or why or Undialable.NO_NUMBER
+
+    def dial_all(text: str, region: str) -> tuple[str, ...] | Undialable:
+        number = dial(text, region)
+        return (number,) if isinstance(number, str) else dial_parts(text, region)
+
+    return dial_all
+
+
+def _numbers_in(part: str, region: str, dial: Dial) -> list[str] | Undialable:
+    """The numbers of a text that has nothing but spaces and dashes between them: each time the most words that
+    make a number."""
+    number = dial(part, region)
+    if isinstance(number, str):
+        return [number]
+    words = _WORDS.split(part)
+    if len(words) > _MOST_WORDS:
+        return Undialable.SEVERAL
+    found: list[str] = []
+    begin = 0
+    while begin < len(words):
+        for end in range(min(len(words), begin + _WORDS_OF_A_NUMBER), begin, -1):
+            piece = dial(" ".join(words[begin:end]) or "-", region)
+            if isinstance(piece, str):
+                found.append(piece)
+                begin = end
+                break
+        else:
+            begin += 1
+    return found or number
+
+
+def read(
+    text: str, region: str, kind: str = "any", *, area: str | None = None, extension: str = "drop"
+) -> tuple[int, str] | Undialable:
+    """Read one number with the library, and an old Colombian one as `syncd.fieldmap.colombia` says.
 
     Args:
         text: not empty.
         region: the country of a number without a country code.
         kind: one of `KINDS`.
+        area: the area code of a local number, or None.
+        extension: one of `EXTENSIONS`.
 
     Returns:
         its country code and its significant digits, or why there is none.
     """
-    numeric = _SPREADSHEET.fullmatch(text)
-    if numeric:
-        text = numeric[1]
-    if _several(text):
+    single = _single(text)
+    if single is None:
         return Undialable.SEVERAL
+    text = single
     if region not in REGIONS:
         return Undialable.NOWHERE
     try:
-        number = parse(text, region)
+        number = parse(colombia.with_plus(text) if region == colombia.REGION else text, region)
     except NumberParseException as fault:
         too_long = fault.error_type == NumberParseException.TOO_LONG
         return Undialable.SEVERAL if too_long else Undialable.NO_NUMBER
     if len(number.extension or "") >= _NUMBER_DIGITS:
         return Undialable.SEVERAL
-    if not _LETTERLESS.fullmatch(text) and is_alpha_number(text):
+    if number.extension and extension == "reject":
+        return Undialable.EXTENSION
+    if _has_letters(text):
         return Undialable.LETTERS
     found = number_type(number)  # unknown exactly where is_valid_number says no, at half the price of both
+    if found == PhoneNumberType.UNKNOWN:
+        completed = _completed(number, region, area)
+        if completed is number:
+            return Undialable.INVALID
+        number, found = completed, number_type(completed)
     if found == PhoneNumberType.UNKNOWN:
         return Undialable.INVALID
     if kind != "any" and found not in _KINDS[kind]:
         return Undialable.NOT_MOBILE if kind == "mobile" else Undialable.NOT_FIXED
     return number.country_code or 0, national_significant_number(number)
+
+
+_code_of = lru_cache(maxsize=None)(country_code_for_region)
+"""The country code of a region, of which there are some 250."""
+
+
+def _completed(number: PhoneNumber, region: str, area: str | None) -> PhoneNumber:
+    """What a number that its country's plan has not may stand for: one of an older plan, or one without its area."""
+    if number.country_code != _code_of(region):
+        return number
+    national = national_significant_number(number)
+    if region == colombia.REGION:
+        area = colombia.area_digits(area) if area else None
+        renewed = colombia.renewed(national)
+        if renewed is not None:
+            return PhoneNumber(country_code=number.country_code, national_number=int(renewed))
+        if len(national) != colombia.LOCAL_DIGITS:
+            return number
+    if area is None:
+        return number
+    try:
+        return parse(area + national, region)
+    except NumberParseException:
+        return number
 
 
 def plain_mobile(region: str) -> Callable[[str], re.Match[str] | None]:
@@ -157,6 +251,23 @@ def plain_mobile(region: str) -> Callable[[str], re.Match[str] | None]:
 
 def _never(_text: str) -> re.Match[str] | None:
     return None
+
+
+def _has_letters(text: str) -> bool:
+    if text.isdigit() or _LETTERLESS.fullmatch(text):
+        return False
+    # The library begins at the first digit: what stands before it must not hide the letters after it.
+    return is_alpha_number(_BEFORE_DIGITS.sub("", text))
+
+
+def _single(text: str) -> str | None:
+    """The text of one number, without the decimals of a spreadsheet; None where there is more than one."""
+    if text.isdigit():
+        return text
+    numeric = _SPREADSHEET.fullmatch(text)
+    if numeric:
+        return numeric[1]
+    return None if _several(text) else text
 
 
 def _several(text: str) -> bool:

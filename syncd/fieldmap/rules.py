@@ -7,6 +7,56 @@ from dataclasses import dataclass
 
 from syncd.errors import EXIT_CONFIG, SyncdError
 
+Flag = bool
+"""``bool``, which is also the name of a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRule:
+    """One pattern, and what is written for each place where it is found."""
+
+    pattern: str
+    """A regular expression as RE2 takes it: no look-around, no back-reference, and time linear in the text."""
+    replacement: str = ""
+    """What is written instead; ``\\1`` is the pattern's first group."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoolRule:
+    """What is written for yes and for no."""
+
+    true: str
+    """For true, t, yes, y, on, 1, sí, si, s, verdadero."""
+    false: str
+    """For false, f, no, n, off, 0, falso."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRule:
+    """How a number is written, and how one that comes as text is read."""
+
+    decimals: int | None = None
+    """Digits after the decimal mark, rounded half up; None: as many as there are."""
+    decimal: str = "."
+    """The decimal mark that is written: ``.`` or ``,``."""
+    thousands: str = ""
+    """What is written between groups of three digits: nothing, ``.``, ``,``, a space or ``'``."""
+    read: str | None = None
+    """The decimal mark of texts: ``.`` or ``,``. None: as the text shows; one that shows it not, such as
+    ``1.500``, is a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatetimeRule:
+    """How a point in time is read and written."""
+
+    read: str | None = None
+    """The format of a text, as ``%d/%m/%Y %H:%M``; None: ISO 8601."""
+    write: str | None = None
+    """The format that is written, as ``%d/%m/%Y``; None: ``YYYYmmddHHMMSS``."""
+    zone: str | None = None
+    """The zone of times that name none, as ``UTC``; None: the configured zone. In the latter it is written."""
+
 
 @dataclass(frozen=True, slots=True)
 class PhoneRule:
@@ -24,6 +74,12 @@ class PhoneRule:
     mobile from fixed, they count as both."""
     region_column: str | None = None
     """A column with the country of each row's number (ISO 3166); empty: `region`."""
+    area: str | None = None
+    """The area code that completes a local number of `region`, as ``601``; None: a local number is a fault."""
+    extension: str = "drop"
+    """``drop``: dial the number without its extension; ``reject``: a number with one is a fault."""
+    spread: bool = False
+    """Take every number of the cell, for this and the telephones after it that have no rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +88,16 @@ class FieldRule:
 
     Exactly one source, then each step that is written, in this order whatever the order of writing:
 
-    1. the source: ``column`` | ``value`` | ``template``; then ``path`` into a column's JSON;
+    1. the source: ``column`` | ``value`` | ``template`` | ``first`` | ``join``; ``path`` into a column's JSON;
     2. text: as `syncd.fieldmap.text` writes each type of Postgres, NFC, whitespace folded;
-    3. ``split``; 4. ``lookup``; 5. ``case``; 6. ``phone`` or ``datetime``; 7. ``max``;
-    8. ``default``, as it is, where the result is empty. Whether it may be empty is asked last.
+    3. ``strip``; 4. ``replace``; 5. ``digits``; 6. ``ascii``; 7. ``split``; 8. ``lookup`` or ``bool``;
+    9. ``case``; 10. ``number``, ``phone`` or ``datetime``; 11. ``max``; 12. ``default``, as it is, where the
+    result is empty. Whether it may be empty is asked last.
 
     What is empty stays empty up to the default. A value that a step cannot take rejects the lead; with a
-    default, ``lookup``, ``phone`` and ``datetime`` give that instead."""
+    default, ``lookup``, ``bool``, ``number``, ``phone`` and ``datetime`` give that instead. ``number`` and
+    ``datetime`` take a number or a date as the database has it, and of the steps before them only ``strip``
+    and ``replace``, for a text."""
 
     column: str | None = None
     """A column of the CRM's table."""
@@ -47,17 +106,38 @@ class FieldRule:
     template: str | None = None
     """Text with columns in braces, as ``{utm_source}/{utm_campaign}``; a brace itself is doubled. Empty where
     all its columns are empty; where only some are, the text between them stays."""
+    first: Sequence[str] | None = None
+    """Columns, of which the first counts that is not empty."""
+    join: Sequence[str] | None = None
+    """Columns that are written one after the other, empty ones left out."""
+    separator: str | None = None
+    """What stands between the columns of ``join``; None: a space."""
     path: str | None = None
     """Into a json, jsonb or array column, as ``$.budget``, ``$.tags[0]``, ``$["a key"]``. What is not there
     is empty."""
+    strip: str | None = None
+    """Characters that are taken off both ends."""
+    replace: Sequence[ReplaceRule] | None = None
+    """Patterns and what is written for what they find, one after the other."""
+    digits: Flag = False
+    """Keep the digits alone."""
+    ascii: Flag = False
+    """Write letters without their marks, as n for ñ; what has no such form is left out."""
     split: str | None = None
-    """``first``: the first word; ``rest``: the others. `María José Díaz` gives `María` and `José Díaz`."""
+    """``first``: the first word; ``rest``: the others. ``names`` and ``surnames``: see `syncd.fieldmap.names`."""
     lookup: Mapping[str, str] | None = None
     """What to write for each text. One that is not there is a fault, unless there is a default."""
+    fold: Flag = False
+    """Look up without regard to case and accents."""
+    bool: BoolRule | None = None
+    """Write yes and no in your own words. Another word is a fault, unless there is a default."""
     case: str | None = None
     """``lower``, ``upper`` or ``title``."""
+    number: NumberRule | None = None
+    """Read a number, and write it."""
     phone: PhoneRule | None = None
-    datetime: bool | str = False
+    """Read a telephone number, and write it as it is dialled."""
+    datetime: Flag | str | DatetimeRule = False
     """Write a date or timestamp as ``YYYYmmddHHMMSS`` in the configured zone. True: timestamps, dates and ISO
     8601; or the format of a text, as ``%d/%m/%Y %H:%M``. Without an offset, a time is in that zone already;
     a date alone is midnight."""
@@ -67,9 +147,20 @@ class FieldRule:
     """What is done with more: ``cut`` (the default where ``max`` is given) or ``reject`` (the default where
     only the vendor's limit is)."""
     default: str | None = None
-    """What to write where the result is empty, or where lookup, phone or datetime cannot take the value, or
-    where ``recall_date`` is not far enough ahead, or a telephone without a phone rule has not digits alone.
-    With ``""``, a second telephone that is wrong is left out, instead of rejecting the lead."""
+    """What to write where the result is empty, or where lookup, bool, number, phone or datetime cannot take the
+    value, or where ``recall_date`` is not far enough ahead, or a telephone without a phone rule has not digits
+    alone. With ``""``, a second telephone that is wrong is left out, instead of rejecting the lead."""
+    required: Flag = False
+    """Reject the lead where the result is empty."""
+
+    @property
+    def moment(self) -> DatetimeRule | None:
+        """`datetime` written out; None where there is none."""
+        if self.datetime is False:
+            return None
+        if isinstance(self.datetime, DatetimeRule):
+            return self.datetime
+        return DatetimeRule(read=self.datetime if isinstance(self.datetime, str) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +193,3 @@ class FieldMapError(SyncdError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)), "Correct the fields of the sync.")
         self.problems = list(problems)
-
-
-def origin(rule: FieldRule) -> str:
-    """Name the source of a rule for a person, as ``column "mobile"``; for sentences about its value."""
-    if rule.column is not None:
-        place = f'column "{rule.column}"'
-        return f'"{rule.path}" in {place}' if rule.path is not None else place
-    if rule.template is not None:
-        return f'the template "{rule.template}"'
-    return "the constant"
-
-
-def describe(rule: FieldRule) -> str:
-    """Say a rule in words, source and steps in their order; for people who read a preview."""
-    if rule.value is not None:
-        return f'always "{rule.value}"'
-    steps = [origin(rule)]
-    if rule.split is not None:
-        steps.append("first word" if rule.split == "first" else "all but the first word")
-    if rule.lookup is not None:
-        steps.append(f"lookup of {len(rule.lookup)}")
-    if rule.case is not None:
-        steps.append(f"{rule.case} case")
-    if rule.phone is not None:
-        kind = "telephone" if rule.phone.kind == "any" else f"{rule.phone.kind} telephone"
-        dialled = f", {rule.phone.prefix} before it" if rule.phone.prefix else ""
-        steps.append(f"{kind} of {rule.phone.region}, {rule.phone.format}{dialled}")
-    if rule.datetime:
-        steps.append("date and time" if rule.datetime is True else f"date and time by {rule.datetime}")
-    if rule.max is not None:
-        steps.append(f"at most {rule.max} characters")
-    if rule.default is not None:
-        steps.append(f'"{rule.default}" if empty')
-    return ", ".join(steps)

@@ -16,13 +16,14 @@ from pydantic_core import PydanticUndefined
 from syncd import check
 from syncd.cli import main
 from syncd.config import Config, load, parse
-from syncd.config.fields import FieldTable, PhoneTable
+from syncd.config.fields import BoolTable, DatetimeTable, FieldTable, NumberTable, PhoneTable, ReplaceTable
 from tests.docs.pages import ROOT
 
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
-COMMENTED_KEY = re.compile(r"^# (?=[a-z0-9_]+ = )", re.MULTILINE)
+COMMENTED_KEY = re.compile(r"^# (?=[a-z0-9_]+ = |\[\[)", re.MULTILINE)
 UNCOMMENTED = COMMENTED_KEY.sub("", EXAMPLE)
-FIELD_RULES = {"FieldTable", "PhoneTable"}
+PARTS = (PhoneTable, NumberTable, DatetimeTable, BoolTable, ReplaceTable)
+FIELD_RULES = {table.__name__ for table in (FieldTable, *PARTS)}
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -36,16 +37,17 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def keys_of(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
     """(model, key, field) of a model and of all below it."""
     for key, field in model.model_fields.items():
-        yield model.__name__, key, field
+        yield model.__name__, field.alias or key, field
         for inner in models_in(field.annotation):
             yield from keys_of(inner)
 
 
 def keys_used(model: type[BaseModel], table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(model, key) of all that a document says."""
+    fields = {field.alias or key: field for key, field in model.model_fields.items()}
     for key, value in table.items():
         yield model.__name__, key
-        for inner in models_in(model.model_fields[key].annotation):
+        for inner in models_in(fields[key].annotation):
             for below in tables_in(value, is_map=key == "fields"):
                 yield from keys_used(inner, below)
 
@@ -63,6 +65,7 @@ def tables_in(value: Any, *, is_map: bool) -> Iterator[Mapping[str, Any]]:
 SECTIONS = {
     "Config": "",
     "Sync": "[[sync]]",
+    "Join": "[[sync.join]]",
     "Dedupe": "[sync.dedupe]",
     "CampaignTable": "[sync.campaign]",
 } | {name: f"[{name.lower()}]" for name in ("Crm", "Ledger", "Wolkvox", "Delivery", "Http", "Log")}
@@ -71,7 +74,7 @@ SECTIONS = {
 def comment_above(model: str, key: str) -> str:
     """The lines of prose right above the line that sets a key, commented out or not."""
     lines = EXAMPLE[EXAMPLE.index(SECTIONS[model]) :].splitlines()
-    sets = re.compile(rf"(# )?{key} = |\[\[{key}\]\]$|\[sync\.{key}\]$")
+    sets = re.compile(rf"(# )?{key} = |\[\[{key}\]\]$|(# )?\[\[?sync\.{key}\]\]?$")
     place = next(number for number, line in enumerate(lines) if sets.match(line))
     prose: list[str] = []
     while place > 0 and lines[place - 1].startswith("#") and not COMMENTED_KEY.match(lines[place - 1]):
@@ -119,7 +122,7 @@ def test_each_key_is_explained_right_above_it(model: str, key: str) -> None:
     assert len(comment_above(model, key).split()) >= 3
 
 
-@pytest.mark.parametrize("key", [*FieldTable.model_fields, *PhoneTable.model_fields])
+@pytest.mark.parametrize("key", sorted({key for table in (FieldTable, *PARTS) for _, key, _ in keys_of(table)}))
 def test_each_key_of_a_field_rule_is_explained_in_the_list_above_the_fields(key: str) -> None:
     assert re.search(rf"^# {{3,5}}{key} {{2,}}\S+ \S+", EXAMPLE, re.MULTILINE), key
 
@@ -140,6 +143,7 @@ def test_each_default_that_the_example_states_is_the_models_own() -> None:
         else:
             assert found, f"{model}.{key}: its default is not stated"
             shown = str(int(default)) if isinstance(default, float) else str(default)
+            shown = shown.lower() if isinstance(default, bool) else shown
             assert said.split(" (")[0].rstrip(".") == shown, f"{model}.{key}"
             stated += 1
     assert stated > 15

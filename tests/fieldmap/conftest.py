@@ -17,7 +17,7 @@ One = Callable[..., Mapped]
 
 
 def _compile(rules: dict[str, FieldRule], *, require: tuple[str, ...] = (), zone: str = "America/Bogota") -> FieldMap:
-    fitting = {"customer_id": FieldRule(value="1"), "tel1": FieldRule(value="3211234567")}
+    fitting = {"customer_id": FieldRule(value="1"), "tel1": FieldRule(value="3000000001")}
     return compile_map(fitting | rules, campaign_type="predictive", require=require, zone=ZoneInfo(zone))
 
 

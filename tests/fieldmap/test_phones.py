@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.fieldmap import FieldMap, FieldRule, PhoneRule
+from syncd.fieldmap.colombia import renewed
 from syncd.fieldmap.phones import PLAIN_REGIONS, Undialable, compile_phone, plain_mobile, read
 from syncd.model import Rejection
 
@@ -73,7 +74,9 @@ def test_a_mobile_with_separators_and_country_code_is_read_as_the_library_reads_
         text = text[:place] + data.draw(st.sampled_from(" -.()")) + text[place:]
     quick = compile_phone(PhoneRule(region, kind="mobile"))(text.strip() or "x", region)
     if isinstance(quick, str):
-        assert quick == by_the_library(text, region)
+        # A mobile of Colombia after 03 or 57 twice is one, though the library takes it for none.
+        read_by_it = by_the_library(text, region) or (region == "CO" and by_the_library(f"+57{quick}", region))
+        assert quick == read_by_it
 
 
 @given(st.text(max_size=30) | st.from_regex(r"[+\d ().;,x/#-]{1,30}"), st.sampled_from(["CO", "US", "AR", "XX", ""]))
@@ -93,6 +96,8 @@ def test_valid_is_what_the_library_calls_valid(region: str) -> None:
             assert isinstance(read(text, region), Undialable)
             continue
         valid = phonenumbers.is_valid_number(number)
+        if region == "CO" and not valid and renewed(phonenumbers.national_significant_number(number)):
+            continue
         expected = (number.country_code, phonenumbers.national_significant_number(number))
         assert read(text, region) == (expected if valid else Undialable.INVALID)
 

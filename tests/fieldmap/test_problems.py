@@ -7,7 +7,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from syncd.errors import EXIT_CONFIG
-from syncd.fieldmap import FieldMapError, FieldRule, PhoneRule, Problem, compile_map
+from syncd.fieldmap import (
+    BoolRule,
+    DatetimeRule,
+    FieldMapError,
+    FieldRule,
+    NumberRule,
+    PhoneRule,
+    Problem,
+    ReplaceRule,
+    compile_map,
+)
 
 BOGOTA = ZoneInfo("America/Bogota")
 GOOD = {"customer_id": FieldRule(column="id"), "tel1": FieldRule(column="phone")}
@@ -23,6 +33,8 @@ def problems(
 
 
 CO = PhoneRule("CO")
+SPREAD = PhoneRule("CO", spread=True)
+YES = BoolRule("Sí", "No")
 
 
 @pytest.mark.parametrize(
@@ -34,8 +46,7 @@ CO = PhoneRule("CO")
         ("city", FieldRule(column="x", value="y"), "", "column and value", "exactly one source"),
         ("city", FieldRule(column="x", template="{y}"), "", "column and template", "exactly one source"),
         ("city", FieldRule(column=" "), "column", " ", "must name a column"),
-        ("city", FieldRule(template="{a.b}"), "template", "{a.b}", "without dots"),
-        ("city", FieldRule(template="{a[0]}"), "template", "{a[0]}", "without dots"),
+        ("city", FieldRule(template="{a[0]}"), "template", "{a[0]}", "without"),
         ("city", FieldRule(template="{a:>9}"), "template", "{a:>9}", "formats"),
         ("city", FieldRule(template="{a!r}"), "template", "{a!r}", "formats"),
         ("city", FieldRule(template="{}"), "template", "{}", "columns alone"),
@@ -78,6 +89,51 @@ CO = PhoneRule("CO")
             "",
             "must name a column",
         ),
+        ("city", FieldRule(first=[]), "first", "", "at least one column"),
+        ("city", FieldRule(join=["a", " "]), "join", "", "at least one column"),
+        ("city", FieldRule(join=["a", "a"]), "join", "a, a", "each column once"),
+        ("city", FieldRule(column="x", first=["y"]), "", "column and first", "exactly one source"),
+        ("city", FieldRule(first=["a"], path="$.b"), "path", "$.b", "must go with column"),
+        ("city", FieldRule(first=["a"], separator="-"), "separator", "-", "must go with join"),
+        ("city", FieldRule(value="x", required=True), "required", "True", "must not go with value"),
+        ("city", FieldRule(value="x", strip="-"), "strip", "-", "must not go with value"),
+        ("city", FieldRule(column="x", default="y", required=True), "required", "", "never be asked"),
+        ("city", FieldRule(column="x", strip=" "), "strip", " ", "at least one character"),
+        ("city", FieldRule(column="x", replace=[]), "replace", "", "at least one pattern"),
+        ("city", FieldRule(column="x", replace=[ReplaceRule("(")]), "replace", "(", "RE2"),
+        ("city", FieldRule(column="x", replace=[ReplaceRule(".*")]), "replace", ".*", "takes every text away"),
+        ("city", FieldRule(column="x", digits=True, split="rest"), "split", "rest", "one word"),
+        ("city", FieldRule(column="x", digits=True, case="lower"), "case", "lower", "no letter"),
+        ("city", FieldRule(column="x", fold=True), "fold", "", "must go with lookup"),
+        ("city", FieldRule(column="x", lookup={"a": " "}), "lookup", "", "it gives nothing"),
+        ("city", FieldRule(column="x", lookup={"a": "b", "a ": "c"}), "lookup", "a ", "there once"),
+        ("city", FieldRule(column="x", lookup={"a": "b", "Á": "c"}, fold=True), "lookup", "Á", "there once"),
+        ("city", FieldRule(column="x", bool=BoolRule("", " ")), "bool", "", "it gives nothing"),
+        ("city", FieldRule(column="x", bool=YES, lookup={"a": "b"}), "lookup", "", "not go with bool"),
+        ("city", FieldRule(column="x", bool=YES, digits=True), "digits", "", "not go with bool"),
+        ("city", FieldRule(column="x", number=NumberRule(), digits=True), "digits", "", "not go with number"),
+        ("tel2", FieldRule(column="x", number=NumberRule()), "number", "", "no amount"),
+        ("city", FieldRule(column="x", number=NumberRule(-1)), "number.decimals", "-1", "0 to 15"),
+        ("city", FieldRule(column="x", number=NumberRule(16)), "number.decimals", "16", "0 to 15"),
+        ("city", FieldRule(column="x", number=NumberRule(decimal=";")), "number.decimal", ";", "must be . or ,"),
+        ("city", FieldRule(column="x", number=NumberRule(read=";")), "number.read", ";", "must be . or ,"),
+        ("city", FieldRule(column="x", number=NumberRule(thousands="-")), "number.thousands", "-", "or nothing"),
+        ("city", FieldRule(column="x", number=NumberRule(thousands=".")), "number.thousands", ".", "decimal mark"),
+        ("city", FieldRule(column="x", datetime=True, ascii=True), "ascii", "", "not go with datetime"),
+        ("city", FieldRule(column="x", datetime=DatetimeRule(read="x")), "datetime.read", "x", "the format"),
+        ("city", FieldRule(column="x", datetime=DatetimeRule(write="x")), "datetime.write", "x", "such as"),
+        ("city", FieldRule(column="x", datetime=DatetimeRule(write="%A")), "datetime.write", "%A", "such as"),
+        ("city", FieldRule(column="x", datetime=DatetimeRule(write="%%")), "datetime.write", "%%", "such as"),
+        ("city", FieldRule(column="x", datetime=DatetimeRule(zone="X/Y")), "datetime.zone", "X/Y", "UTC"),
+        ("city", FieldRule(column="x", datetime=DatetimeRule(zone="../x")), "datetime.zone", "../x", "UTC"),
+        ("recall_date", FieldRule(column="x", datetime=DatetimeRule(write="%Y")), "datetime.write", "%Y", "one form"),
+        ("tel2", FieldRule(column="x", phone=PhoneRule("CO", area="")), "phone.area", "", "digits"),
+        ("tel2", FieldRule(column="x", phone=PhoneRule("CO", area="a")), "phone.area", "a", "digits"),
+        ("tel2", FieldRule(column="x", phone=PhoneRule("CO", area="1", kind="mobile")), "phone.area", "1", "no area"),
+        ("tel2", FieldRule(column="x", phone=PhoneRule("CO", extension="x")), "phone.extension", "x", "drop or reject"),
+        ("tel2", FieldRule(column="x", phone=SPREAD, max=9, over="reject"), "max", "9", "phone.spread"),
+        ("tel_extra", FieldRule(column="x", phone=SPREAD), "phone.spread", "", "tel1 to tel10"),
+        ("city", FieldRule(column="x", phone=SPREAD), "phone.spread", "", "tel1 to tel10"),
         ("city", FieldRule(column="x", max=0), "max", "0", "at least 1"),
         ("opt6", FieldRule(column="x", max=101), "max", "101", "at most 100"),
         ("opt7", FieldRule(column="x", max=201), "max", "201", "at most 200"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -60,6 +62,11 @@ def test_every_value_is_text(value: object) -> None:
 @pytest.mark.parametrize("character", ["\0", "\t", "\n", "\x1f", "\x7f", "\x85", "\ud83d"])
 def test_control_characters_and_lone_surrogates_are_not_text(character: str) -> None:
     assert rule_broken(city=f"Cali{character}") == "characters"
+
+
+@pytest.mark.parametrize("text", [" Cali", "Cali ", "San  Gil", "San\u00a0Gil", "San\u2028Gil", "Bogota\u0301", " "])
+def test_text_is_folded_and_composed(text: str) -> None:
+    assert rule_broken(city=text) == "form"
 
 
 @pytest.mark.parametrize(("field", "limit"), LIMITS.items())
@@ -132,3 +139,13 @@ def test_a_rejection_holds_no_value() -> None:
         rejection = PREDICTIVE.check(record(**values), NOW)
         assert rejection is not None
         assert "ZQX" not in rejection.reason
+
+
+def test_the_table_of_rules_has_every_word_that_a_rejection_may_have() -> None:
+    from syncd import record as module
+
+    assert module.__doc__ is not None
+    listed = set(re.findall(r"^``(\w+)`` ", module.__doc__, re.MULTILINE))
+    said = set(re.findall(r'Rejection\(\s*(?:\w+|""), "(\w+)"', Path(module.__file__).read_text(encoding="utf-8")))
+    assert len(said) > 8
+    assert said == listed

@@ -10,9 +10,18 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd.fieldmap import FieldMapError, FieldRule, PhoneRule, compile_map
+from syncd.fieldmap import (
+    BoolRule,
+    DatetimeRule,
+    FieldMapError,
+    FieldRule,
+    NumberRule,
+    PhoneRule,
+    ReplaceRule,
+    compile_map,
+)
 from syncd.model import Rejection
-from syncd.record import FIELDS
+from syncd.record import DIALLED, FIELDS
 
 NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC).timestamp()
 
@@ -31,6 +40,8 @@ texts = (
     st.text(st.characters(), max_size=12)
     | st.text("0123456789+ ,./-x", max_size=25)
     | st.text("áÑ \u0301\u00a0\ud83d\0\tßİ", max_size=130)
+    | st.sampled_from(["1.234,50", "US$ 1,200", "-0.5", "sí", "NO", "Gómez y Paz, Ana María del Carmen", "ﬁ ½ Łódź ß"])
+    | st.lists(st.sampled_from(["3211234567", "(1) 345 6789", "6012345678", "57", "no"]), max_size=5).map(" / ".join)
     | st.sampled_from(["3211234567", "+57 321 123 4567", "6012345678", "a", "2030-07-01", "20400101000000", "CO", "US"])
 )
 moments = st.datetimes(timezones=st.none() | st.timezones()) | st.dates() | st.times() | st.timedeltas()
@@ -68,20 +79,68 @@ phones = st.builds(
     prefix=st.sampled_from(["", "9"]),
     kind=st.sampled_from(["any", "mobile", "fixed"]),
     region_column=st.none() | columns,
+    area=st.sampled_from([None, "1", "604"]),
+    extension=st.sampled_from(["drop", "reject"]),
+    spread=st.booleans(),
 )
+numbers = st.builds(
+    NumberRule,
+    decimals=st.sampled_from([None, 0, 2, 15]),
+    decimal=st.sampled_from([".", ","]),
+    thousands=st.sampled_from(["", ".", ",", " ", "'"]),
+    read=st.sampled_from([None, ".", ","]),
+)
+times = st.sampled_from([True, "%d/%m/%Y", "%d/%m/%Y %H:%M"]) | st.builds(
+    DatetimeRule,
+    read=st.sampled_from([None, "%Y-%m-%d", "%d/%m/%Y %H:%M"]),
+    write=st.sampled_from([None, "%d/%m/%Y", " %H:%M ", "%j%%"]),
+    zone=st.sampled_from([None, "UTC", "Pacific/Apia"]),
+)
+replaces = st.lists(
+    st.builds(
+        ReplaceRule,
+        st.sampled_from(["a", r"\s*ext.*$", "(.)(.)", "^$", "x*", r"[^\d]", "(?i)ñ", r"\pM"]),
+        st.sampled_from(["", "b", " ", r"\0\0", "\u0301", "\0"]),
+    ),
+    min_size=1,
+    max_size=2,
+)
+letters = {
+    "strip": st.sampled_from([None, None, "-.", "a ", "\u0301"]),
+    "replace": st.none() | st.none() | replaces,
+}
 defaults = st.sampled_from([None, None, "", "", "0", "x y"])
-stepped = {
-    "split": st.sampled_from([None, None, "first", "rest"]),
-    "lookup": st.sampled_from([None, None, {"a": "3211234567", "CO": "Ñ"}]),
-    "case": st.sampled_from([None, "lower", "upper", "title"]),
-    "phone": st.none() | st.none() | phones,
+ends = {
     "max": st.sampled_from([None, None, None, 1, 3, 100]),
     "over": st.sampled_from([None, None, None, "cut", "reject"]),
     "default": defaults,
+    "required": st.sampled_from([False, False, True]),
 }
+stepped = {
+    **letters,
+    **ends,
+    "digits": st.sampled_from([False, False, True]),
+    "ascii": st.booleans(),
+    "split": st.sampled_from([None, None, "first", "rest", "names", "surnames"]),
+    "fold": st.booleans(),
+    "bool": st.none() | st.none() | st.just(BoolRule("Sí", "No")),
+    "lookup": st.sampled_from([None, None, {"a": "3211234567", "CO": "Ñ"}]),
+    "case": st.sampled_from([None, "lower", "upper", "title"]),
+    "phone": st.none() | st.none() | phones,
+}
+several = st.lists(columns, min_size=1, max_size=3, unique=True)
+separators = st.sampled_from([None, "", " ", "\u0301", ", "])
 rules = (
     st.builds(FieldRule, column=columns, path=st.sampled_from([None, None, "$.a", "$[0]"]), **stepped)
     | st.builds(FieldRule, template=st.sampled_from(["{a}", "{a} {b}/", "{c}{a}"]), **stepped)
+    | st.builds(FieldRule, first=several, **stepped)
+    | st.builds(FieldRule, join=several, separator=separators, **stepped)
+    | st.builds(FieldRule, column=columns, datetime=times, **letters, **ends)
+    | st.builds(FieldRule, first=several, datetime=times, default=defaults)
+    | st.builds(FieldRule, join=several, datetime=times)
+    | st.builds(FieldRule, column=columns, number=numbers, **letters, **ends)
+    | st.builds(FieldRule, first=several, number=numbers)
+    | st.builds(FieldRule, column=columns, path=st.just("$.a"), number=numbers)
     | st.builds(FieldRule, column=columns, datetime=st.sampled_from([True, "%d/%m/%Y"]), default=defaults)
     | st.builds(FieldRule, template=st.just("{a}T{b}"), datetime=st.just(True))
     | st.builds(FieldRule, value=st.sampled_from(["1", "20", "web"]))
@@ -113,6 +172,7 @@ def test_any_row_by_any_map_gives_a_fit_record_or_a_rejection(
         assert error.problems  # noqa: PT017 - what cannot be compiled says why; the rest is the test
         return
     width = len(field_map.columns)
+    kept = {*require, *(field for field, rule in drawn.items() if rule.required or rule.value is not None)}
     rows = data.draw(st.lists(st.lists(cells, min_size=width, max_size=width), min_size=1, max_size=4))
     mapped = field_map.map_many(rows, NOW)
     assert len(mapped) == len(rows)
@@ -127,6 +187,9 @@ def test_any_row_by_any_map_gives_a_fit_record_or_a_rejection(
         assert all(type(value) is str and is_normalized("NFC", value) for value in result.values())
         assert all(value == value.strip() for value in result.values())
         assert all(result[field] for field in require)
+        assert all(result[field] for field, rule in drawn.items() if rule.required)
+        dialled = [result[field] for field in DIALLED if result[field] and field not in kept]
+        assert len(set(dialled)) == len(dialled)
         json.dumps(result, ensure_ascii=False).encode()
 
 
