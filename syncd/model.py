@@ -50,6 +50,23 @@ class Claimed(NamedTuple):
     """The keyed hash of the record delivered last, if any was."""
 
 
+class Sign(NamedTuple):
+    """One value by which a person is recognised; a tuple, for a call may have a hundred thousand."""
+
+    kind: str
+    """``tel`` for any telephone, else the field: a customer's id that reads like a number is not that telephone."""
+    hash: int
+    """The keyed hash of the value."""
+
+
+class Twin(NamedTuple):
+    """A lead that was called, or may have been, by a value that another lead has too."""
+
+    lead_id: int
+    call_n: int
+    """In the ledger's number of this call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """Where one lead goes, and why."""
@@ -57,8 +74,8 @@ class Settlement:
     lead_id: int
     state: str
     rejection: Rejection | None = None
-    person: bytes | None = None
-    """duplicate: the keyed hash of whom it is a duplicate of, for the case that he was not called after all."""
+    twin: Twin | None = None
+    """duplicate: whom it is a duplicate of, for the case that he was not called after all."""
 
 
 @dataclass(frozen=True, slots=True)

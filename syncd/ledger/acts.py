@@ -90,7 +90,7 @@ def retry(
     moved = connection.execute(
         update(lead)
         .where(home.among(lead.c.id, ids))
-        .values({"state": "pending", "captured_at": now, "rank": rank, "person": None} | CLEARED)
+        .values({"state": "pending", "captured_at": now, "rank": rank} | CLEARED)
     ).rowcount
     shift_tally(connection, sync_id, {state.value: -moved, "pending": moved})
     return moved

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -17,16 +17,17 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    or_,
     select,
     update,
 )
 
 from syncd.errors import LedgerError, QuotaSpent, SenderDeposed
+from syncd.ledger import people
 from syncd.ledger.captures import shift_tally
 from syncd.ledger.home import Home
-from syncd.ledger.schema import call, history, lead, lease, sync
-from syncd.model import Claimed, Instant, Rejection, Settlement
+from syncd.ledger.people import IN_FLIGHT
+from syncd.ledger.schema import call, lead, lease, sync
+from syncd.model import Claimed, Instant, Rejection, Settlement, Sign
 from syncd.states import CallState, LeadState
 
 PENDING: ColumnElement[str] = literal_column("'pending'")
@@ -36,7 +37,6 @@ SURGE_SECS = 3600.0
 LEAVES_SECS = 30.0
 """A request leaves within so many seconds of its intent, if at all: whoever was frozen for twenty does not post, and a
 connection stands within ten (`delivery.sending`, `wolkvox.CONNECT_SECS`)."""
-IN_FLIGHT: ColumnElement[bool] = lead.c.state.in_([literal_column("'sending'"), literal_column("'held'")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,10 @@ class Intent:
     deadline_at: Instant
     lead_ids: Sequence[int] = ()
     fingerprints: Mapping[int, bytes] = field(default_factory=dict)
-    persons: Mapping[int, bytes] = field(default_factory=dict)
+    signs: Mapping[int, Collection[Sign]] = field(default_factory=dict)
+    """By what each lead is recognised, where the sync dedupes."""
+    forget_before: Instant | None = None
+    """Signs of calls before this are of no use to any sync; None keeps all."""
     prints: bytes = b""
     """The keyed hash of each record, as `resolving.pack_prints` gives it."""
     marker: str | None = None
@@ -107,6 +110,7 @@ def settle_unsent(
         How many went to each state.
     """
     lock_sync(connection, home, sync_id)
+    settlements = people.without_released(connection, home, settlements)
     groups: dict[tuple[LeadState, Rejection | None], list[int]] = defaultdict(list)
     for settlement in settlements:
         groups[LeadState(settlement.state), settlement.rejection].append(settlement.lead_id)
@@ -124,13 +128,13 @@ def settle_unsent(
             )
         ).rowcount
         settled[state.value] = settled.get(state.value, 0) + moved
-    twins = [{"lead": found.lead_id, "hash": found.person} for found in settlements if found.person is not None]
+    twins = {found.lead_id: found.twin.lead_id for found in settlements if found.twin is not None}
     if twins:
         connection.execute(
             update(lead)
             .where(lead.c.id == bindparam("lead"), lead.c.state == "duplicate")
-            .values(person=bindparam("hash")),
-            twins,
+            .values(twin_id=bindparam("twin")),
+            [{"lead": lead_id, "twin": twin_id} for lead_id, twin_id in twins.items()],
         )
     shift_tally(connection, sync_id, settled | {"pending": -sum(settled.values())})
     return settled
@@ -147,32 +151,6 @@ def lock_sync(connection: Connection, home: Home, sync_id: int) -> None:
 
 
 _LOCK: Final = select(sync.c.id).where(sync.c.id == bindparam("of_sync")).with_for_update()
-
-
-def known_persons(connection: Connection, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
-    """Those of `persons` that are on their way, or were delivered since."""
-    known: set[bytes] = set()
-    # Delivered, and then looked at again to no purpose: that person was called all the same.
-    delivered_before = (
-        select(history.c.id)
-        .where(history.c.lead_id == lead.c.id, history.c.left_state == "delivered", history.c.settled_at >= since)
-        .exists()
-    )
-    for begin in range(0, len(persons), 500):
-        known.update(
-            connection.scalars(
-                select(lead.c.person).where(
-                    lead.c.sync_id == sync_id,
-                    lead.c.person.in_(persons[begin : begin + 500]),
-                    or_(
-                        lead.c.state.in_(("sending", "held")),
-                        (lead.c.state == "delivered") & (lead.c.settled_at >= since),
-                        (lead.c.state != "pending") & delivered_before,
-                    ),
-                )
-            )
-        )
-    return known
 
 
 _INTEND: Final = insert(call).returning(call.c.n)
@@ -234,16 +212,17 @@ def _take_aboard(connection: Connection, home: Home, intent: Intent, number: int
             "Is another program writing to the ledger?",
             retry=True,
         )
-    by_lead = update(lead).where(lead.c.id == bindparam("lead"))
-    fingerprint: dict[Any, Any] = {
-        lead.c.fingerprint_before: lead.c.fingerprint,
-        lead.c.fingerprint: bindparam("hash"),
-    }
-    for values, hashes in ((fingerprint, intent.fingerprints), ({lead.c.person: bindparam("hash")}, intent.persons)):
-        if hashes:
-            connection.execute(
-                by_lead.values(values), [{"lead": lead_id, "hash": value} for lead_id, value in hashes.items()]
-            )
+    if intent.fingerprints:
+        connection.execute(
+            update(lead)
+            .where(lead.c.id == bindparam("lead"))
+            .values({lead.c.fingerprint_before: lead.c.fingerprint, lead.c.fingerprint: bindparam("hash")}),
+            [{"lead": lead_id, "hash": value} for lead_id, value in intent.fingerprints.items()],
+        )
+    if intent.signs:
+        people.note(connection, sync_id, number, intent.signs, intent.started_at)
+        if intent.forget_before is not None:
+            people.forget(connection, intent.forget_before)
     _count_fresh(connection, intent, number, sync_id)
     shift_tally(connection, sync_id, {"pending": -moved, "sending": moved})
 

@@ -217,7 +217,11 @@ def _apply_known(
         remember_life(connection, home, [lead_id for lead_id, _ in groups["pending"]], now, "the row changed")
     again = {"state": LeadState.PENDING.value, "captured_at": now, "rank": 0} | CLEARED
     # A row that changes is fresh, wherever it came from.
-    for name, values in (("stays", {"rank": 0}), ("remembered", {"changed": 1}), ("pending", again)):
+    for name, values in (
+        ("stays", {"rank": 0, "campaign_id": None}),
+        ("remembered", {"changed": 1}),
+        ("pending", again),
+    ):
         if groups[name]:
             pairs = home.pairs([(str(lead_id), version) for lead_id, version in groups[name]])
             connection.execute(
@@ -236,6 +240,8 @@ CLEARED: dict[str, Any] = {
     "reason": None,
     "changed": 0,
     "absent_at": None,
+    "twin_id": None,
+    "campaign_id": None,  # where it goes is asked of its row again
 }
 """What a lead forgets when it becomes pending again; `history` keeps it."""
 

@@ -203,25 +203,30 @@ class Doubts:
             acts.write_act(connection, now, who, "retry", f"{name} {key}", reason, 1)
             return state
 
-    def retry_state(self, name: str, state: LeadState, now: Instant, who: str, reason: str) -> int:
+    def retry_state(
+        self, name: str, state: LeadState, now: Instant, who: str, reason: str, *, field: str | None = None
+    ) -> int:
         """Every lead of a state becomes pending, behind all that is fresh; how many.
 
         Args:
             state: one of `acts.RETRIED`.
+            field: only those that this field's rule rejected; None: all of that state.
 
         Raises:
             UnknownName: the ledger knows no such sync.
         """
         with self._home.write() as connection:
             sync_id, _ = self._locked(connection, name)
-            ids: Sequence[int] = connection.scalars(
-                select(lead.c.id).where(lead.c.sync_id == sync_id, lead.c.state == state.value)
-            ).all()
+            those = select(lead.c.id).where(lead.c.sync_id == sync_id, lead.c.state == state.value)
+            if field is not None:
+                those = those.where(lead.c.field == field)
+            ids: Sequence[int] = connection.scalars(those).all()
             moved = 0
             for begin in range(0, len(ids), _MANY):
                 part = ids[begin : begin + _MANY]
                 moved += acts.retry(connection, self._home, sync_id, part, state, now, reason, rank=EXISTING_RANK)
-            acts.write_act(connection, now, who, "retry", f"{name} --state {state.value}", reason, moved)
+            subject = f"{name} --state {state.value}" + (f" --field {field}" if field is not None else "")
+            acts.write_act(connection, now, who, "retry", subject, reason, moved)
             return moved
 
     def acts(self, limit: int) -> list[acts.Act]:

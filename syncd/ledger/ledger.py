@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,13 +11,14 @@ from sqlalchemy import func, insert, select
 
 from syncd.config import Config, read_secret
 from syncd.errors import LedgerSchemaError
-from syncd.ledger import calls, captures, migration, outcomes, views
+from syncd.ledger import calls, captures, migration, outcomes, people, views
 from syncd.ledger.doubts import Doubts
 from syncd.ledger.hashes import Hasher, key_beside
 from syncd.ledger.home import Home, make_private
 from syncd.ledger.recovering import Restoration
+from syncd.ledger.routing import Routing
 from syncd.ledger.schema import meta, sync, tally
-from syncd.model import Change, Instant, Settlement
+from syncd.model import Change, Instant, Settlement, Sign, Twin
 from syncd.states import LeadState
 
 
@@ -39,6 +40,7 @@ class Ledger:
         self.hasher = hasher
         self.doubts = Doubts(home)
         self.restoration = Restoration(home)
+        self.routing = Routing(home)
         self._numbers: dict[str, int] = {}
 
     def close(self) -> None:
@@ -174,10 +176,12 @@ class Ledger:
         with self.home.read() as connection:
             return calls.claim_these(connection, self.home, sync_id, ids)
 
-    def known_persons(self, sync_id: int, persons: Sequence[bytes], since: Instant) -> set[bytes]:
-        """Those who are on their way, or were delivered since."""
+    def known_people(
+        self, sync_ids: Collection[int], hashes: Collection[int], since: Instant
+    ) -> dict[Sign, list[Twin]]:
+        """Which leads of some syncs are on their way, or were called since, by their signs; see `people.known`."""
         with self.home.read() as connection:
-            return calls.known_persons(connection, sync_id, persons, since)
+            return people.known(connection, self.home, sync_ids, hashes, since)
 
     def settle_unsent(self, sync_id: int, seq: int, settlements: Sequence[Settlement], now: Instant) -> dict[str, int]:
         """Settle pending leads that need no call."""

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, literal_column, null, select, update
+from sqlalchemy import Connection, bindparam, case, func, literal_column, null, select, update
 
 from syncd.errors import LedgerError
-from syncd.ledger.calls import IN_FLIGHT, LEAVES_SECS, lock_sync
+from syncd.ledger import people
+from syncd.ledger.calls import LEAVES_SECS
 from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
+from syncd.ledger.people import IN_FLIGHT
 from syncd.ledger.schema import call, lead
 from syncd.model import Instant, RecordError
 from syncd.states import CallState, LeadState, add_counts, after_settling
@@ -58,7 +60,8 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
         raise LedgerError(f"Call number {number} has an outcome already.")
     if row.sync_id is None:
         return {}
-    lock_sync(connection, home, int(row.sync_id))
+    people.lock_syncs(connection, home, int(row.sync_id))
+    gone = _not_taken(connection, home, number, ending)
     counted = connection.execute(_COUNT_IN_FLIGHT, {"number": number})
     came_from: dict[str, int] = {state: leads for state, leads in counted.all()}  # noqa: C416  # Row is no tuple to mypy
     settled = add_counts(
@@ -67,7 +70,18 @@ def finish(connection: Connection, home: Home, number: int, ending: Ending, *, r
     )
     shifts = add_counts(settled, {state: -leads for state, leads in came_from.items()})
     shift_tally(connection, int(row.sync_id), shifts)
-    return settled
+    again = people.let_go(connection, home, number, gone, ending.ended_at)
+    return add_counts(settled, {"pending": again}) if again else settled
+
+
+def _not_taken(connection: Connection, home: Home, number: int, ending: Ending) -> list[int]:
+    """The leads of a call that are in flight still, and of which wolkvox says that it has not taken them."""
+    query = select(lead.c.id).where(lead.c.call_n == number, IN_FLIGHT)
+    if ending.rest is not LeadState.PENDING:
+        if not ending.refused:
+            return []
+        query = query.where(home.among(lead.c.id, list(ending.refused)))
+    return list(connection.scalars(query))
 
 
 _FINISH: Final = (
@@ -121,7 +135,6 @@ def _settle_refused(connection: Connection, home: Home, number: int, ending: End
                 reason=reason,
                 absent_at=None,
                 fingerprint=lead.c.fingerprint_before,
-                person=None,
             )
         ).rowcount
         again += len(changed)
@@ -146,7 +159,7 @@ def _settle_rest(
         changed = list(connection.scalars(_CHANGED_LEADS, of_call))
         if changed:
             remember_life(connection, home, changed, ending.ended_at, "delivered, and the row changed meanwhile")
-            _back_to_pending(connection, home, changed, ending.ended_at, keep_hashes=True)
+            _back_to_pending(connection, home, changed, ending.ended_at, keep_print=True)
             settled["pending"] = len(changed)
     values = {"state": ending.rest.value, "settled_at": ending.ended_at, "changed": 0, "absent_at": None}
     settled[ending.rest.value] = connection.execute(_SETTLE, of_call | values).rowcount
@@ -159,18 +172,20 @@ def _back_to_pending(
     ids: Sequence[int],
     captured_at: Instant | None,
     *,
-    keep_hashes: bool = False,
+    keep_print: bool = False,
 ) -> None:
     values: dict[str, Any] = {"state": "pending"} | CLEARED
+    # Ten thousand leads of a refused call need not be read again to know where they go; a row that has changed must.
+    values["campaign_id"] = case((lead.c.changed == 1, null()), else_=lead.c.campaign_id)
     if captured_at is not None:
         values["captured_at"] = captured_at
-    if not keep_hashes:
+    if not keep_print:
         values |= NOT_TAKEN
     connection.execute(update(lead).where(home.among(lead.c.id, ids)).values(values))
 
 
-NOT_TAKEN: Final[dict[str, Any]] = {"fingerprint": lead.c.fingerprint_before, "person": null()}
-"""What a lead's hashes are again where wolkvox has not taken it."""
+NOT_TAKEN: Final[dict[str, Any]] = {"fingerprint": lead.c.fingerprint_before}
+"""What a lead's hash is again where wolkvox has not taken it."""
 
 
 def never_sent(connection: Connection, home: Home, call_id: str, now: Instant) -> None:

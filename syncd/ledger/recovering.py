@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
-from syncd.ledger import acts, calls, captures
+from syncd.ledger import acts, calls, captures, people
 from syncd.ledger.home import Home
 from syncd.ledger.schema import call, lead, meta, sync
-from syncd.model import Change, Instant
+from syncd.model import Change, Instant, Sign
 from syncd.states import CallState, LeadState
 
 RECOVERED: Final = "recovered-"
@@ -57,7 +57,7 @@ class Recovered:
     key: str
     version: str
     fingerprint: bytes | None = None
-    person: bytes | None = None
+    signs: Collection[Sign] = ()
 
 
 class Restoration:
@@ -267,16 +267,13 @@ def _record(
         .values(
             version=bindparam("seen"),
             fingerprint=func.coalesce(bindparam("print", type_=lead.c.fingerprint.type), lead.c.fingerprint),
-            person=func.coalesce(bindparam("who", type_=lead.c.person.type), lead.c.person),
         ),
-        [{"lead": row.id, **_hashes(by_key[row.key])} for row in rows],
+        [{"lead": row.id, "seen": by_key[row.key].version, "print": by_key[row.key].fingerprint} for row in rows],
     )
+    assert number is not None
+    people.note(connection, sync_id, int(number), {row.id: by_key[row.key].signs for row in rows}, now)
     captures.shift_tally(connection, sync_id, shifts)
     return len(rows)
-
-
-def _hashes(one: Recovered) -> dict[str, Any]:
-    return {"seen": one.version, "print": one.fingerprint, "who": one.person}
 
 
 _STAYS = frozenset({LeadState.DELIVERED, LeadState.UNCHANGED, LeadState.HELD, LeadState.SENDING})

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, null, select, update
 
 from syncd.errors import UnknownName
-from syncd.ledger.calls import lock_sync
+from syncd.ledger import people
 from syncd.ledger.captures import CLEARED, remember_life, shift_tally
 from syncd.ledger.home import Home
 from syncd.ledger.outcomes import NOT_TAKEN
@@ -163,9 +163,9 @@ def note_check(
         if ids:
             connection.execute(update(lead).where(home.among(lead.c.id, ids)).values(absent_at=since))
     settled = _deliver(connection, home, there, now, resend_changed=resend_changed)
-    released = _release(connection, home, sync_id, gone, now, "wolkvox was asked twice, and has it not")
+    shift_tally(connection, sync_id, settled | {"held": -len(there)})
+    released = _release(connection, home, sync_id, number, gone, now, "wolkvox was asked twice, and has it not")
     settled = add_counts(settled, released)
-    shift_tally(connection, sync_id, settled | {"held": -len(there) - len(gone)})
     connection.execute(_NOTE, {"number": number, "checked_at": now, "more": len(there)})
     _close_if_done(connection, number, "verified")
     return settled
@@ -205,10 +205,10 @@ def decide(
     ids = [found.id for found in held(connection, number) if only is None or found.id in only]
     if state is LeadState.DELIVERED:
         settled = _deliver(connection, home, ids, now, resend_changed=resend_changed)
+        shift_tally(connection, sync_id, settled | {"held": -len(ids)})
         connection.execute(update(call).where(call.c.n == number).values(found=call.c.found + len(ids)))
     else:
-        settled = _release(connection, home, sync_id, ids, now, f"to be sent again: {by}")
-    shift_tally(connection, sync_id, settled | {"held": -len(ids)})
+        settled = _release(connection, home, sync_id, number, ids, now, f"to be sent again: {by}")
     _close_if_done(connection, number, by)
     return settled
 
@@ -245,7 +245,7 @@ def _open(connection: Connection, home: Home, number: int) -> int | None:
     row = connection.execute(_SYNC_AND_STATE, {"number": number}).one()
     if row.state != CallState.UNKNOWN.value or row.sync_id is None:
         return None
-    lock_sync(connection, home, int(row.sync_id))
+    people.lock_syncs(connection, home, int(row.sync_id))
     return int(row.sync_id)
 
 
@@ -279,30 +279,16 @@ def _deliver(
 
 
 def _release(
-    connection: Connection, home: Home, sync_id: int, ids: Sequence[int], now: Instant, cause: str
+    connection: Connection, home: Home, sync_id: int, number: int, ids: Sequence[int], now: Instant, cause: str
 ) -> dict[str, int]:
     """Held leads that wolkvox has not become pending, and so do those that were left out as their duplicates."""
     if not ids:
         return {}
-    among = home.among(lead.c.id, ids)
-    persons = list(connection.scalars(select(lead.c.person).distinct().where(among, lead.c.person.is_not(None))))
     remember_life(connection, home, ids, now, cause)
     again: dict[str, Any] = {"state": "pending"} | CLEARED
-    connection.execute(update(lead).where(among).values(again | NOT_TAKEN))
-    twins: list[int] = []
-    for begin in range(0, len(persons), 500):
-        twins += connection.scalars(
-            select(lead.c.id).where(
-                lead.c.sync_id == sync_id,
-                lead.c.person.in_(persons[begin : begin + 500]),
-                lead.c.state == LeadState.DUPLICATE.value,
-            )
-        )
-    if twins:
-        remember_life(connection, home, twins, now, "whom it was a duplicate of was not taken by wolkvox")
-        connection.execute(update(lead).where(home.among(lead.c.id, twins)).values(again | {"person": null()}))
-        shift_tally(connection, sync_id, {"duplicate": -len(twins)})
-    return {"pending": len(ids) + len(twins)}
+    connection.execute(update(lead).where(home.among(lead.c.id, ids)).values(again | NOT_TAKEN))
+    shift_tally(connection, sync_id, {"held": -len(ids), "pending": len(ids)})
+    return {"pending": len(ids) + people.let_go(connection, home, number, ids, now)}
 
 
 _STILL_HELD: Final = select(func.count()).where(lead.c.call_n == bindparam("number"), lead.c.state == HELD)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from syncd.states import CallState, LeadState
 
 SCHEMA = "syncd"
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; a ledger at any other is refused."""
 
 metadata = MetaData(schema=SCHEMA)
@@ -145,12 +145,13 @@ lead = Table(
     Column("call_n", BigInteger),
     Column("fingerprint", LargeBinary),  # keyed hash of the record that was delivered last
     Column("fingerprint_before", LargeBinary),  # what that was before the call under way, which may be refused
-    Column("person", LargeBinary),  # keyed hash of what dedupe goes by
     Column("field", Text),
     Column("rule", Text),
     Column("reason", Text),
     Column("rank", Integer, nullable=False, server_default="0"),  # 1 waits behind 0
     Column("absent_at", Double),  # held: when wolkvox was first seen not to have it
+    Column("twin_id", BigInteger),  # duplicate: the lead that was called, or may have been
+    Column("campaign_id", Text),  # pending, of a sync with several campaigns: where it goes; NULL: not known yet
     UniqueConstraint("sync_id", "key", name="lead_key"),
     # One CASE, the commonest states first: checks with lists of states cost SQLite more than the writes themselves.
     CheckConstraint(
@@ -161,9 +162,29 @@ lead = Table(
     ),
 )
 _index_where("state = 'pending'", "lead_pending", lead.c.sync_id, lead.c.rank, lead.c.captured_at, lead.c.id)
+_index_where(
+    "state = 'pending' AND campaign_id IS NOT NULL",
+    "lead_routed",
+    *(lead.c[name] for name in ("sync_id", "campaign_id", "rank", "captured_at", "id")),
+)
 _index_where("state IN ('sending', 'held')", "lead_in_flight", lead.c.call_n)
 _index_where("state = 'rejected'", "lead_rejected", lead.c.sync_id, lead.c.id)
-_index_where("person IS NOT NULL", "lead_person", lead.c.sync_id, lead.c.person)
+_index_where("twin_id IS NOT NULL", "lead_twin", lead.c.twin_id)
+
+# By what the leads of a call are recognised: there from the intent on, and gone where wolkvox has not taken the lead.
+called = Table(
+    "called",
+    metadata,
+    Column("lead_id", BigInteger, primary_key=True),
+    Column("call_n", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),  # see `Sign.kind`; "": of a ledger that did not write it yet
+    Column("hash", BigInteger, primary_key=True),  # keyed
+    Column("sync_id", Integer, nullable=False),
+    Column("called_at", Double, nullable=False),  # when the call began
+    sqlite_with_rowid=False,
+)
+Index("called_hash", called.c.hash)
+Index("called_at", called.c.called_at)
 
 history = Table(
     "history",

@@ -33,13 +33,16 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=ZONE).timestamp()
 """A Monday, in the middle of the quota day."""
 TABLE = """
 CREATE TABLE IF NOT EXISTS leads (
-    id bigserial PRIMARY KEY, document text, name text, mobile text, consent boolean NOT NULL DEFAULT true
+    id bigserial PRIMARY KEY, document text, name text, mobile text, other text, mail text,
+    consent boolean NOT NULL DEFAULT true
 )
 """
 MAP = {
     "customer_id": FieldRule(column="document"),
     "customer_name": FieldRule(column="name"),
     "tel1": FieldRule(column="mobile"),
+    "tel2": FieldRule(column="other"),
+    "email": FieldRule(column="mail"),
 }
 _versions = itertools.count(1)
 
@@ -97,6 +100,8 @@ class Stage:
         dedupe_hours: float | None = None,
         marker: str | None = None,
         where: str | None = "consent",
+        dedupe_by: Sequence[str] = ("tel1",),
+        across: Sequence[str] = (),
         syncs: Sequence[str] = ("web",),
         campaigns: Sequence[str] = ("12345",),
         max_age_hours: float | None = None,
@@ -109,6 +114,7 @@ class Stage:
         self.clock = Clock()
         self.resend = resend
         self._given = (where, dedupe_hours, marker)
+        self._dedupe_by, self._across = dedupe_by, across
         self._max_age_secs = None if max_age_hours is None else max_age_hours * 3600
         self._max_per_hour = max_per_hour
         self._crm_clock = crm_clock
@@ -171,11 +177,12 @@ class Stage:
             reader=RowReader(self.reader, ("public", "leads"), "id", fieldmap.columns, where, f'sync "{sync}"'),
             fieldmap=fieldmap,
             resend_changed=self.resend,
-            dedupe_by=None if dedupe_hours is None else "tel1",
+            dedupe_by=() if dedupe_hours is None else self._dedupe_by,
             dedupe_secs=(dedupe_hours or 0) * 3600,
             marker=marker,
             max_age_secs=self._max_age_secs,
             max_per_hour=self._max_per_hour,
+            dedupe_across=self._across if sync in self._across else (),
         )
 
     def term(self) -> int:
@@ -183,7 +190,7 @@ class Stage:
 
     # -- the CRM ---------------------------------------------------------------------------------------------
 
-    def add(self, *names: str, sync: str = "web", mobile: str | None = None) -> list[str]:
+    def add(self, *names: str, sync: str = "web", mobile: str | None = None, **columns: object) -> list[str]:
         """New rows, captured at once; their keys."""
         keys = [
             str(
@@ -194,6 +201,8 @@ class Stage:
             )
             for name in names
         ]
+        for key, (column, value) in itertools.product(keys, columns.items()):
+            self.crm.execute(f"UPDATE leads SET {column} = %s WHERE id = %s", [value, key])
         self.capture(*keys, sync=sync)
         return keys
 

@@ -13,7 +13,7 @@ from syncd.ledger import Ending, Ledger
 from syncd.ledger.calls import LEAVES_SECS
 from syncd.ledger.hashes import Hasher
 from syncd.ledger.schema import call, history
-from syncd.model import Settlement
+from syncd.model import Settlement, Sign
 from syncd.states import CallState, LeadState
 from tests.support.ledgers import DAY, NOON, REASON, Scene, opened, rows
 
@@ -198,7 +198,7 @@ def test_an_intent_of_thousands_is_one_transaction(scene: Scene) -> None:
     hashes = {lead_id: lead_id.to_bytes(16, "big") for lead_id in ids}
     number, _ = scene.ledger.intend(
         scene.term,
-        scene.intent(lead_ids=ids, fingerprints=hashes, persons=hashes),
+        scene.intent(lead_ids=ids, fingerprints=hashes, signs={lead_id: {Sign("tel", lead_id)} for lead_id in ids}),
         sync_id=scene.sync_id,
         seq=claim.seq,
     )
@@ -237,7 +237,7 @@ def test_a_lead_that_was_not_taken_keeps_its_place_in_the_queue(scene: Scene) ->
     scene.finish(number, CallState.REFUSED, LeadState.PENDING, at=NOON + 2)
     assert [lead.key for lead in scene.claim().leads] == ["first", "second"]
     lead = rows(scene.ledger)["first"]
-    assert (lead["call_n"], lead["fingerprint"], lead["person"]) == (None, None, None)
+    assert (lead["call_n"], lead["fingerprint"]) == (None, None)
 
 
 def test_leads_refused_one_by_one_are_rejected_with_the_reason(scene: Scene) -> None:
@@ -306,7 +306,7 @@ def test_a_change_between_claim_and_intent_is_remembered(resending: Scene) -> No
 def test_a_delivered_lead_that_changed_meanwhile_still_knows_what_was_delivered(resending: Scene) -> None:
     resending.capture("a")
     lead_id = resending.id_of("a")
-    number = resending.intend("a", fingerprints={lead_id: b"f" * 16}, persons={lead_id: b"p" * 16})
+    number = resending.intend("a", fingerprints={lead_id: b"f" * 16})
     resending.capture("a", version="2")
     resending.accept(number)
     assert [lead.fingerprint for lead in resending.claim().leads] == [b"f" * 16]
@@ -457,62 +457,6 @@ def test_the_last_call_is_the_last_that_was_started(scene: Scene) -> None:
     scene.intend("a", at=NOON + 5)
     scene.intend("b", at=NOON + 2)
     assert scene.ledger.last_call_at() == NOON + 2
-
-
-# -- who was called already ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("state", "known"), [("sending", True), ("held", True), ("delivered", True), ("rejected", False)]
-)
-def test_a_person_is_known_while_on_the_way_and_after(ledger: Ledger, state: str, *, known: bool) -> None:
-    scene = Scene(ledger, resend=True)
-    scene.capture("a")
-    number = scene.intend("a", persons={scene.id_of("a"): b"p" * 16})
-    if state == "held":
-        scene.finish(number, CallState.UNKNOWN, LeadState.HELD)
-    elif state == "delivered":
-        scene.accept(number, at=NOON + 1)
-    elif state == "rejected":
-        scene.finish(number, CallState.REFUSED, LeadState.PENDING, refused={"a": "bad"})
-    assert bool(ledger.known_persons(scene.sync_id, [b"p" * 16, b"q" * 16], NOON)) is known
-    other = ledger.register("other", NOON)
-    assert ledger.known_persons(other, [b"p" * 16], NOON) == set(), "each sync for itself"
-    assert ledger.known_persons(scene.sync_id, [], NOON) == set()
-    scene.lease.close()
-
-
-def test_a_person_is_forgotten_after_the_time_of_dedupe(resending: Scene) -> None:
-    resending.capture("a")
-    resending.accept(resending.intend("a", persons={resending.id_of("a"): b"p" * 16}), at=NOON)
-    assert resending.ledger.known_persons(resending.sync_id, [b"p" * 16], NOON) == {b"p" * 16}
-    assert resending.ledger.known_persons(resending.sync_id, [b"p" * 16], NOON + 0.5) == set()
-
-
-@pytest.mark.parametrize("later", ["unchanged", "withdrawn", "rejected", "duplicate", "expired"])
-def test_a_person_stays_known_when_the_delivered_lead_was_looked_at_again(resending: Scene, later: str) -> None:
-    """The CRM touches a delivered row, which gives the same record: that person was called all the same."""
-    resending.capture("a")
-    resending.accept(resending.intend("a", persons={resending.id_of("a"): b"p" * 16}), at=NOON + 10)
-    resending.capture("a", version="2")
-    resending.settle("a", LeadState(later))
-    assert resending.ledger.known_persons(resending.sync_id, [b"p" * 16], NOON + 10) == {b"p" * 16}
-    assert resending.ledger.known_persons(resending.sync_id, [b"p" * 16], NOON + 11) == set()
-
-
-def test_thousands_of_persons_are_looked_up(resending: Scene) -> None:
-    persons = [number.to_bytes(16, "big") for number in range(2_500)]
-    keys = [str(number) for number in range(2_500)]
-    resending.capture(*keys)
-    ids = [lead.id for lead in resending.claim(2_500).leads]
-    number, _ = resending.ledger.intend(
-        resending.term,
-        resending.intent(lead_ids=ids, persons=dict(zip(ids, persons, strict=True))),
-        sync_id=resending.sync_id,
-        seq=resending.claim().seq,
-    )
-    resending.accept(number)
-    assert len(resending.ledger.known_persons(resending.sync_id, persons, NOON)) == 2_500
 
 
 # -- the hash key --------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Connection, Index, inspect, text
+from sqlalchemy import CheckConstraint, Connection, Index, inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
 from syncd.errors import LedgerError, LedgerSchemaError, LedgerUnavailable
 from syncd.ledger import SyncPosition, migration
+from syncd.ledger.hashes import Hasher
 from syncd.ledger.home import Home
-from syncd.ledger.schema import REVISION, SCHEMA, metadata
-from tests.support.ledgers import opened
+from syncd.ledger.schema import REVISION, SCHEMA, lead, metadata
+from syncd.model import Sign, Twin
+from syncd.states import LeadState
+from tests.support.ledgers import HASH_KEY, opened, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +51,8 @@ def ddl(connection: Connection, *, sqlite: bool) -> list[tuple[str, ...]]:
             " || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || ' ' || a.attidentity::text"
             " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
             " LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
-            " WHERE n.nspname = 'syncd' AND c.relkind = 'r' AND a.attnum > 0 AND c.relname <> 'alembic_version'"
+            " WHERE n.nspname = 'syncd' AND c.relkind = 'r' AND a.attnum > 0"
+            " AND NOT a.attisdropped AND c.relname <> 'alembic_version'"
         )
     ).all()
     constraints = connection.execute(
@@ -132,13 +137,8 @@ def test_a_ledger_of_the_first_version_keeps_what_it_has(empty_url: str) -> None
     with opened(empty_url, prepare=False) as ledger:
         home = ledger.home
         place = "" if home.is_sqlite else "syncd."
+        _upgraded(home, "0001")
         with home.write() as connection:
-            if not home.is_sqlite:
-                connection.execute(CreateSchema(SCHEMA))
-            settings = AlembicConfig(stdout=io.StringIO())
-            settings.set_main_option("script_location", str(Path(migration.__file__).with_name("migrations")))
-            settings.attributes["connection"] = connection
-            command.upgrade(settings, "0001")
             for row in (
                 "sync (id, name, start, watermark, seq, started_at) VALUES (1, 'web', 'beginning', '2026-01-01', 3, 7)",
                 "lead (id, sync_id, key, state, version, seq, captured_at) VALUES (1, 1, 'a', 'pending', 'v', 3, 8)",
@@ -151,6 +151,81 @@ def test_a_ledger_of_the_first_version_keeps_what_it_has(empty_url: str) -> None
         assert ledger.position(1) == SyncPosition(7, "beginning", "2026-01-01", None, None, None, None, 0, None)
         assert [(lead.key, lead.captured_at) for lead in ledger.claim(1, 10).leads] == [("a", 8)]
         assert ledger.waiting(1).fresh
+
+
+def _upgraded(home: Home, revision: str) -> None:
+    with home.write() as connection:
+        if not home.is_sqlite:
+            connection.execute(CreateSchema(SCHEMA))
+        settings = AlembicConfig(stdout=io.StringIO())
+        settings.set_main_option("script_location", str(Path(migration.__file__).with_name("migrations")))
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, revision)
+
+
+def test_whom_a_ledger_of_the_fourth_version_knows_is_known_still(empty_url: str) -> None:
+    """Who is on the way, was delivered, or was delivered before the row changed; and whose duplicates there are."""
+    hasher = Hasher(HASH_KEY)
+    # As the fourth version hashed them: 128 bits.
+    person = {name: hasher._hash(b"person", name.encode()).hex() for name in ("ana", "beto", "caro", "dora", "eva")}
+    leads = [
+        # key, state, settled_at, call_n, person, reason
+        ("ana", "delivered", 110, 1, "ana", None),
+        ("beto", "held", None, 2, "beto", None),
+        ("beto-bis", "duplicate", 130, None, "beto", None),
+        ("ana-bis", "duplicate", 130, None, "ana", None),
+        ("caro", "pending", None, None, "caro", None),
+        ("dora", "rejected", 130, None, None, "bad"),
+        ("eva", "unchanged", 130, None, "eva", None),
+        ("nobody", "pending", None, None, None, None),
+    ]
+    with opened(empty_url, prepare=False) as ledger:
+        home = ledger.home
+        place = "" if home.is_sqlite else "syncd."
+        blob = "X'{}'" if home.is_sqlite else "'\\x{}'"
+        _upgraded(home, "0004")
+        statements = ["sync (id, name, start, seq, started_at) VALUES (1, 'web', 'beginning', 3, 7)"]
+        columns = "n, id, kind, sync_id, state, term, quota_day, leads, started_at, deadline_at, ended_at"
+        for number, state in ((1, "accepted"), (2, "unknown")):
+            values = f"{number}, 'c{number}', 'add_record', 1, '{state}', 1, 'day', 1, {number}00, 900, 900"
+            statements.append(f"call ({columns}) VALUES ({values})")
+        for number, row in enumerate(leads, start=1):
+            key, state, settled_at, call_n, who, reason = ("NULL" if value is None else str(value) for value in row)
+            who = who if who == "NULL" else blob.format(person[str(who)])
+            reason = reason if reason == "NULL" else f"'{reason}'"
+            statements.append(
+                "lead (id, sync_id, key, state, version, seq, captured_at, settled_at, call_n, person, reason) VALUES"
+                f" ({number}, 1, '{key}', '{state}', 'v', 3, 8, {settled_at}, {call_n}, {who}, {reason})"
+            )
+        for number, left, cause in ((5, "sending", "delivered, and the row changed"), (7, "delivered", "changed")):
+            statements.append(
+                "history (lead_id, at, left_state, captured_at, settled_at, call_n, cause)"
+                f" VALUES ({number}, 120, '{left}', 8, 110, 1, '{cause}')"
+            )
+        counts = Counter(row[1] for row in leads)
+        statements += [f"tally (sync_id, state, leads) VALUES (1, '{state}', {n})" for state, n in counts.items()]
+        with home.write() as connection:
+            for statement in statements:
+                connection.execute(text(f"INSERT INTO {place}{statement}".replace(":", "\\:")))
+        assert migration.migrate(home) == ("0004", REVISION)
+        hashes = {hasher.person(name): name for name in person}
+        known = ledger.known_people({1}, set(hashes), 100)
+        assert {(sign.kind, hashes[sign.hash]): twins for sign, twins in known.items()} == {
+            ("", "ana"): [Twin(1, 1)],
+            ("", "beto"): [Twin(2, 2)],
+            ("", "caro"): [Twin(5, 1)],
+            ("", "eva"): [Twin(7, 1)],
+        }
+        assert set(ledger.known_people({1}, set(hashes), 101)) == {Sign("", hasher.person("beto"))}
+        with home.read() as connection:
+            twins = connection.execute(select(lead.c.key, lead.c.twin_id).where(lead.c.twin_id.is_not(None))).all()
+        assert [tuple(row) for row in twins] == [("beto-bis", 2)]
+        ledger.doubts.decide(2, LeadState.PENDING, 200, "somebody", resend_changed=False)
+        assert {key: row["state"] for key, row in rows(ledger).items() if "beto" in key} == {
+            "beto": "pending",
+            "beto-bis": "pending",
+        }
+        assert ledger.tally() == ledger.recount()
 
 
 def test_an_empty_database_has_no_version_and_is_not_made_by_asking(empty_url: str) -> None:
@@ -216,6 +291,7 @@ MIGRATE = """
 import sys, time
 from pathlib import Path
 from syncd.ledger import SyncPosition, migration
+from syncd.ledger.hashes import Hasher
 from syncd.ledger.home import Home
 
 home = Home(sys.argv[1])

@@ -25,7 +25,7 @@ from syncd.ledger import schema as table
 from syncd.ledger.acts import RETRIED
 from syncd.ledger.calls import LEAVES_SECS
 from syncd.ledger.resolving import pack_prints
-from syncd.model import Change, RecordError, Rejection, Settlement
+from syncd.model import Change, RecordError, Rejection, Settlement, Sign, Twin
 from syncd.states import TRANSITIONS, CallState, LeadState
 from tests.support.effort import examples
 from tests.support.ledgers import NOON, rows
@@ -42,8 +42,9 @@ ENDS = {
 BUDGET = 6
 AGAIN_SECS = 60.0
 """Two absences must be so far apart."""
-PERSONS = {key: bytes([number // 2]) * 16 for number, key in enumerate(KEYS)}
-"""Keyed hashes of who the leads are: two leads each."""
+SIGNS = {key: {Sign("tel", number // 2), Sign("email", number % 3)} for number, key in enumerate(KEYS)}
+"""By what the leads are recognised: each shares its telephone with another, and its address with yet another."""
+FORGET_SECS = 50.0
 _numbers = itertools.count(1)
 
 
@@ -57,7 +58,8 @@ class Lead:
     changed: bool = False
     call: int | None = None
     absent_at: float | None = None
-    person: bytes | None = None
+    twin: str | None = None
+    """duplicate: of whom."""
     fingerprint: bytes | None = None
     delivered: bytes | None = None
     """The fingerprint that was delivered last."""
@@ -96,6 +98,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.day = f"day-{self.number}"
         self.leads: dict[str, Lead] = {}
         self.calls: dict[int, Call] = {}
+        self.called: set[tuple[str, int]] = set()
+        """Leads and the calls that wolkvox has taken them by, or may have."""
         self.seq = 0
         self.watermark: str | None = None
         self.claim: Claim | None = None
@@ -124,7 +128,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 elif lead.state in ("delivered", "unchanged") and not self.resend:
                     pass
                 elif lead.state != "pending":
-                    lead.state, lead.call, lead.absent_at = "pending", None, None
+                    lead.state, lead.call, lead.absent_at, lead.twin = "pending", None, None, None
                     again += 1
         self.watermark = reached or self.watermark
         captured = self.ledger.capture(
@@ -148,13 +152,26 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.claim is not None
         chosen = [lead for lead in self.claim.leads if data.draw(st.booleans())]
         why = Rejection("tel1", "phone", "Too short.") if state == "rejected" else None
-        moved = [key for key in (lead.key for lead in chosen) if self._may_settle(key)]
+        twins: dict[str, tuple[str, int]] = {}
+        if state == "duplicate" and self.calls:
+            # Some twins were let go since they were looked for, or are of a call that never had them.
+            them = st.tuples(st.sampled_from(sorted(self.leads)), st.sampled_from(sorted(self.calls)))
+            them = them | st.sampled_from(sorted(self.called)) if self.called else them
+            twins = {lead.key: data.draw(them) for lead in chosen if data.draw(st.booleans())}
+        moved = [
+            lead.key
+            for lead in chosen
+            if self._may_settle(lead.key) and (lead.key not in twins or twins[lead.key] in self.called)
+        ]
         for key in moved:
             self.leads[key].state = state
-            if state == "duplicate":
-                self.leads[key].person = PERSONS[key]
+            self.leads[key].twin = twins[key][0] if key in twins else None
+        ids = dict(zip(self.leads, self._ids(self.leads), strict=True))
         settlements = [
-            Settlement(lead.id, state, why, PERSONS[lead.key] if state == "duplicate" else None) for lead in chosen
+            Settlement(
+                lead.id, state, why, Twin(ids[twins[lead.key][0]], twins[lead.key][1]) if lead.key in twins else None
+            )
+            for lead in chosen
         ]
         settled = self.ledger.settle_unsent(self.sync_id, self.claim.seq, settlements, self.now)
         assert sum(settled.values()) == len(moved)
@@ -164,8 +181,8 @@ class LedgerMachine(RuleBasedStateMachine):
         return self.leads[key].state == "pending" and self.leads[key].seq <= self.claim.seq
 
     @precondition(lambda self: self.claim is not None and self.claim.leads)
-    @rule(data=st.data(), stale=st.booleans())
-    def intend(self, data: st.DataObject, *, stale: bool) -> None:
+    @rule(data=st.data(), stale=st.booleans(), forgets=st.booleans())
+    def intend(self, data: st.DataObject, *, stale: bool, forgets: bool) -> None:
         assert self.claim is not None
         chosen = [lead for lead in self.claim.leads if data.draw(st.booleans())] or list(self.claim.leads[:1])
         assert self.lease.term is not None
@@ -184,7 +201,8 @@ class LedgerMachine(RuleBasedStateMachine):
             self.now + 75,
             ids,
             fingerprints=prints,
-            persons={lead.id: PERSONS[lead.key] for lead in chosen},
+            signs={lead.id: SIGNS[lead.key] for lead in chosen},
+            forget_before=self.now - FORGET_SECS if forgets else None,
             prints=pack_prints({lead.id: lead.key.encode() * 16 for lead in chosen}),
         )
         pending = all(self.leads[lead.key].state == "pending" for lead in chosen)
@@ -201,8 +219,22 @@ class LedgerMachine(RuleBasedStateMachine):
         for claimed in chosen:
             lead = self.leads[claimed.key]
             lead.state, lead.call, lead.changed = "sending", number, lead.seq > self.claim.seq
-            lead.person = PERSONS[claimed.key]
             lead.fingerprint = prints.get(claimed.id)
+        self.called |= {(lead.key, number) for lead in chosen}
+        if forgets:
+            old = {n for n, call in self.calls.items() if call.started_at < self.now - FORGET_SECS}
+            self.called -= {(key, n) for key, n in self.called if n in old and not self._is_on_the_way(key, n)}
+
+    def _is_on_the_way(self, key: str, number: int) -> bool:
+        return self.leads[key].state in ("sending", "held") and self.leads[key].call == number
+
+    def _let_go(self, number: int, keys: list[str]) -> int:
+        """wolkvox has not taken these leads: their duplicates wait again; how many."""
+        self.called -= {(key, number) for key in keys}
+        twins = [lead for lead in self.leads.values() if lead.state == "duplicate" and lead.twin in keys]
+        for lead in twins:
+            lead.state, lead.twin = "pending", None
+        return len(twins)
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -216,9 +248,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.never_sent(self.lease.term, "written by nobody", self.now)
         if call.state == "intended":
             call.state = "not_sent"
-            for key in [key for key, lead in self.leads.items() if lead.state == "sending" and lead.call is not None]:
-                if self.calls[self.leads[key].call or 0] is call:
-                    self._after(self.leads[key], "pending")
+            number = next(n for n, each in self.calls.items() if each is call)
+            keys = self._in_flight(number)
+            for key in keys:
+                self._after(self.leads[key], "pending")
+            self._let_go(number, keys)
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data(), end=st.sampled_from(list(ENDS)))
@@ -240,9 +274,12 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         call.state, call.left_at = end, left_at
         counts: dict[str, int] = {}
-        for key in self._in_flight(number):
+        flying = self._in_flight(number)
+        for key in flying:
             after = self._after(self.leads[key], "rejected" if key in refused else rest.value)
             counts[after] = counts.get(after, 0) + 1
+        if twins := self._let_go(number, [key for key in flying if key in refused or rest is LeadState.PENDING]):
+            counts["pending"] = counts.get("pending", 0) + twins
         settled = self.ledger.finish(number, ending, resend_changed=self.resend)
         assert {state: leads for state, leads in settled.items() if leads} == counts
 
@@ -258,7 +295,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if state == "delivered":
             lead.delivered = lead.fingerprint
         else:
-            lead.person, lead.fingerprint = None, lead.delivered
+            lead.fingerprint = lead.delivered
         if lead.state == "pending":
             lead.call = None
         return lead.state
@@ -272,15 +309,13 @@ class LedgerMachine(RuleBasedStateMachine):
         found = self._rows()
         return [found[key]["id"] for key in keys]  # type: ignore[misc]  # numbers
 
-    def _release(self, keys: list[str]) -> int:
+    def _release(self, number: int, keys: list[str]) -> int:
         """Leads go back, and those that were left out as their duplicates; how many of both."""
-        persons = {self.leads[key].person for key in keys} - {None}
-        twins = [key for key, lead in self.leads.items() if lead.state == "duplicate" and lead.person in persons]
-        for key in (*keys, *twins):
+        for key in keys:
             lead = self.leads[key]
-            lead.state, lead.call, lead.changed, lead.absent_at, lead.person = "pending", None, False, None, None
+            lead.state, lead.call, lead.changed, lead.absent_at = "pending", None, False, None
             lead.fingerprint = lead.delivered
-        return len(keys) + len(twins)
+        return len(keys) + self._let_go(number, keys)
 
     def _close(self, number: int, by: str) -> None:
         call = self.calls[number]
@@ -317,7 +352,7 @@ class LedgerMachine(RuleBasedStateMachine):
             elif self.now - lead.absent_at >= AGAIN_SECS:
                 gone.append(key)
         if gone:
-            counts["pending"] = counts.get("pending", 0) + self._release(gone)
+            counts["pending"] = counts.get("pending", 0) + self._release(number, gone)
         call = self.calls[number]
         call.checks, call.found = call.checks + 1, call.found + len(there)
         self._close(number, "verified")
@@ -346,7 +381,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 after = self._after(self.leads[key], state)
                 counts[after] = counts.get(after, 0) + 1
         elif chosen:
-            counts = {"pending": self._release(chosen)}
+            counts = {"pending": self._release(number, chosen)}
         doubts = self.ledger.doubts
         if who == "setting":
             self._close(number, who)
@@ -394,7 +429,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.acts += 1
         for key in keys:
             lead = self.leads[key]
-            lead.state, lead.call, lead.person = "pending", None, None
+            lead.state, lead.call, lead.twin = "pending", None, None
 
     @rule(reason=st.sampled_from(["holiday", "surge"]))
     def pause(self, reason: str) -> None:
@@ -442,7 +477,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for key, lead in self.leads.items():
             row = found[key]
             assert (row["state"], row["version"], row["changed"]) == (lead.state, lead.version, int(lead.changed))
-            assert (row["absent_at"], row["person"]) == (lead.absent_at, lead.person)
+            assert row["absent_at"] == lead.absent_at
+            assert row["twin_id"] == (found[lead.twin]["id"] if lead.twin else None)
             assert row["fingerprint"] == lead.fingerprint
             if lead.state in ("sending", "held", "delivered"):
                 assert row["call_n"] == lead.call
@@ -452,6 +488,19 @@ class LedgerMachine(RuleBasedStateMachine):
             after = LeadState(self.leads[key].state)
             assert after == state or after in TRANSITIONS[LeadState(state)], f"{state} -> {after}"
         self.before = {key: lead.state for key, lead in self.leads.items()}
+
+    @invariant()
+    def whom_the_calls_carried_is_known_by_every_sign(self) -> None:
+        ids, since = {key: row["id"] for key, row in self._rows().items()}, self.now - FORGET_SECS
+        expected: dict[Sign, set[object]] = {}
+        for key, number in self.called:
+            if self.calls[number].started_at >= since or self._is_on_the_way(key, number):
+                for sign in SIGNS[key]:
+                    expected.setdefault(sign, set()).add((ids[key], number))
+        hashes = {sign.hash for signs in SIGNS.values() for sign in signs}
+        known = self.ledger.known_people({self.sync_id}, hashes, since)
+        assert {sign: set(twins) for sign, twins in known.items()} == expected
+        assert self.ledger.known_people({self.sync_id + 1}, hashes, since) == {}, "each sync for itself"
 
     @invariant()
     def the_counts_are_right(self) -> None:

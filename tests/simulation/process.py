@@ -74,7 +74,7 @@ class Process:
             reader=SimulatedReader(crm, field_map().columns, vendor.meanwhile),  # type: ignore[arg-type]  # it has what is called of it
             fieldmap=field_map(),
             resend_changed=plan.resend_changed,
-            dedupe_by=None if plan.dedupe_secs is None else "tel1",
+            dedupe_by=() if plan.dedupe_secs is None else ("tel1",),
             dedupe_secs=plan.dedupe_secs or 0.0,
             marker=plan.marker,
             max_age_secs=plan.max_age_secs,
