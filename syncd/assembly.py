@@ -16,10 +16,10 @@ from syncd.capture.outbox import OutboxConnection
 from syncd.capture.poll import PollSource
 from syncd.capture.slot import SlotSource
 from syncd.config import Config, Sync, read_secret
-from syncd.crm import CrmConnection, RowReader, crm_clock
+from syncd.crm import CrmConnection, Joined, RowReader, crm_clock
 from syncd.delivery import ClockGate, Delivery, Rules
 from syncd.errors import ConfigError
-from syncd.fieldmap import FieldMap, compile_map
+from syncd.fieldmap import FieldMap, Route, compile_map, compile_route
 from syncd.intake import Intake
 from syncd.ledger import Ledger
 from syncd.model import Campaign, Clock
@@ -132,8 +132,14 @@ def field_map(config: Config, sync: Sync) -> FieldMap:
 
 
 def campaign(sync: Sync) -> Campaign:
-    """The campaign of a sync."""
-    return Campaign(sync.campaign.id, sync.campaign.type, sync.campaign.status)
+    """The campaign of a sync; its id is "" where `route` says it of each lead."""
+    return Campaign(sync.campaign.number, sync.campaign.type, sync.campaign.status)
+
+
+def route(config: Config, sync: Sync) -> Route | None:
+    """Which campaign each lead of a sync goes to; None where all go to the same."""
+    rule = sync.campaign.rule
+    return None if rule is None else compile_route(rule, field_map(config, sync).columns, config.wolkvox.zone)
 
 
 def source(sync: Sync, connections: CrmConnections) -> Source:
@@ -178,9 +184,27 @@ def source(sync: Sync, connections: CrmConnections) -> Source:
             )
 
 
-def reader(sync: Sync, columns: tuple[str, ...], connection: CrmConnection) -> RowReader:
-    """How the current rows of a sync's leads are read."""
-    return RowReader(connection, sync.relation, sync.key, columns, sync.where, about(sync))
+def columns(config: Config, sync: Sync) -> tuple[str, ...]:
+    """The columns that are read of each lead, besides its key; those of joined tables after the name of the join."""
+    found = route(config, sync)
+    return field_map(config, sync).columns if found is None else found.columns
+
+
+def joins(sync: Sync) -> list[Joined]:
+    """The tables whose columns come along with a sync's leads."""
+    return [Joined(join.as_, join.relation, join.key, join.on) for join in sync.join]
+
+
+def reader(
+    sync: Sync, columns: tuple[str, ...], connection: CrmConnection, *, whatever_where: bool = False
+) -> RowReader:
+    """How the current rows of a sync's leads are read.
+
+    Args:
+        whatever_where: those that do not match the sync's ``where`` as well.
+    """
+    where = None if whatever_where else sync.where
+    return RowReader(connection, sync.relation, sync.key, columns, where, about(sync), joins(sync))
 
 
 def intakes(config: Config, ledger: Ledger, connections: CrmConnections, clock: Clock) -> list[Intake]:
@@ -245,6 +269,7 @@ def sending(
 def lanes(config: Config, connection: CrmConnection) -> list[Lane]:
     """Every sync as delivery sees it."""
     found = []
+    across = frozenset(sync.name for sync in config.sync if sync.dedupe and sync.dedupe.across)
     for sync in config.sync:
         fieldmap = field_map(config, sync)
         hours = sync.max_age_hours or config.delivery.max_age_hours
@@ -252,14 +277,16 @@ def lanes(config: Config, connection: CrmConnection) -> list[Lane]:
             Lane(
                 sync=sync.name,
                 campaign=campaign(sync),
-                reader=reader(sync, fieldmap.columns, connection),
+                reader=reader(sync, columns(config, sync), connection),
                 fieldmap=fieldmap,
                 resend_changed=sync.resend == "when-changed",
-                dedupe_by=sync.dedupe.by if sync.dedupe else None,
+                dedupe_by=sync.dedupe.fields({*sync.fields, *fieldmap.telephones}) if sync.dedupe else (),
                 dedupe_secs=sync.dedupe.within_hours * 3600.0 if sync.dedupe else 0.0,
                 marker=config.delivery.batch_marker,
                 max_age_secs=None if hours is None else hours * 3600,
                 max_per_hour=sync.max_leads_per_hour or config.delivery.max_leads_per_hour,
+                dedupe_across=across if sync.dedupe and sync.dedupe.across else (),
+                route=route(config, sync),
             )
         )
     return found

@@ -84,6 +84,9 @@ class Daemon:
         lease = self._lease = Lease(ledger.home, self._clock, this_process())
         try:
             self._log.info("daemon.started", version=__version__, ledger=ledger.home.where)
+            for sync in self._config.sync:
+                if sync.join:
+                    self._log.info("sync.joins", sync=sync.name, tables=[join.table for join in sync.join])
             while not self._stand_by(lease):
                 if (following := self._next()) is not None or self._signals.stop:
                     return following

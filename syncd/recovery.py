@@ -14,75 +14,31 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncd import assembly
-from syncd.batch import Lane
+from syncd.batch import Lane, signs_of
 from syncd.capture import BEGINNING
 from syncd.capture.scan import Table
 from syncd.config import Config, Sync
-from syncd.crm import RowReader
 from syncd.errors import EnvironmentFault, SyncdError
 from syncd.holdings import COMPARED, loosely
 from syncd.intake import begin_sync
 from syncd.ledger import Ledger
-from syncd.ledger.recovering import KnownLead, Recovered
+from syncd.ledger.recovering import Recovered
 from syncd.model import Clock, Exchange, Rejection
 from syncd.questions import ask_counted, campaign_holdings, question
+from syncd.restored import ORDER, Candidate, SyncFindings, groups_of, judge
 from syncd.scanning import SCAN_ROWS
 from syncd.states import LeadState
 from syncd.witness import Statement, Witness
 from syncd.wolkvox import SERVER_SECS, Wolkvox
 
 _RECORD_LEADS = 10_000
-_FOREIGN = (LeadState.REJECTED, LeadState.WITHDRAWN, LeadState.EXPIRED, LeadState.DUPLICATE)
-"""Not in wolkvox because of this lead, as the ledger knows; so it stays, unless its row has changed since."""
-_ORDER: dict[LeadState | None, int] = {
-    LeadState.DELIVERED: 0,
-    LeadState.UNCHANGED: 0,
-    LeadState.SENDING: 1,
-    LeadState.HELD: 1,
-    LeadState.PENDING: 2,
-    None: 2,
-}
-"""Whose record it is, where wolkvox has fewer than there are leads."""
 
 
 class NotProvable(SyncdError):
     """wolkvox does not say all that it holds, so that nothing is known of the rest."""
-
-
-@dataclass(slots=True)
-class SyncFindings:
-    """What was found of one sync."""
-
-    sync: str
-    rows: int = 0
-    """Rows of the CRM that were compared."""
-    known: int = 0
-    """Leads that the ledger knew to be delivered."""
-    gone: int = 0
-    """Of these, the ones whose customer wolkvox has not any more."""
-    delivered: list[Recovered] = field(default_factory=list)
-    """Leads that wolkvox has, and the ledger did not know so."""
-    unsure: list[Recovered] = field(default_factory=list)
-    """Leads whose customer wolkvox has, with other values or too few times."""
-    refreshed: list[Recovered] = field(default_factory=list)
-    absent: int = 0
-    """Leads that wait, or will, and that wolkvox has not: they will be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A row whose customer wolkvox knows."""
-
-    findings: SyncFindings
-    lane: Lane
-    lead: Recovered
-    customer: str
-    values: tuple[str, ...]
-    known: KnownLead | None
 
 
 class _Everybody:
@@ -122,6 +78,8 @@ class Recovery:
         self._since = dict(self._said.starts) if self._said else {}
         # -- mutable --
         self.findings: list[SyncFindings] = []
+        self._known: Counter[str] = Counter()  # by campaign: leads that the ledger knew to be delivered
+        self._gone: Counter[str] = Counter()  # of these, the ones that wolkvox has not
         self.calls = 0
         """Questions that were asked."""
         self.unproven: list[str] = []
@@ -150,22 +108,35 @@ class Recovery:
         if self._said is not None and self._said.quota_day:
             self._ledger.restoration.count_lost(term, self._said.quota_day, self._said.used, now)
         lanes = {lane.sync: lane for lane in assembly.lanes(self._config, self._connections.delivery)}
-        for campaign_id in dict.fromkeys(sync.campaign.id for sync in self._config.sync):
-            held = self._export(campaign_id)
-            candidates: list[_Candidate] = []
-            before = len(self.findings)
+        campaigns = {sync.name: self._campaigns(sync, lanes[sync.name]) for sync in self._config.sync}
+        for group in groups_of(campaigns.values()):
+            held: dict[str, Counter[tuple[str, ...]]] = {}
+            for campaign_id in group:
+                for customer, records in self._export(campaign_id).items():
+                    held[customer] = held.get(customer, Counter()) + records
+            candidates: list[Candidate] = []
             for sync in self._config.sync:
-                if sync.campaign.id == campaign_id:
+                if group & campaigns[sync.name]:
                     candidates += self._candidates(sync, lanes[sync.name], held)
-            if self._was_emptied(self.findings[before:], held):
-                self.emptied.append(campaign_id)
-            self._judge(candidates, held)
+            self.emptied += [each for each in sorted(group) if self._was_emptied(each, held)]
+            judge(candidates, held)
 
-    def _was_emptied(self, findings: Sequence[SyncFindings], held: Mapping[str, Counter[tuple[str, ...]]]) -> bool:
-        """Whether what the campaign has not tells nothing: most of what it surely was given is not there either."""
-        known, gone = sum(each.known for each in findings), sum(each.gone for each in findings)
-        if known:
-            return gone > known / 2
+    def _campaigns(self, sync: Sync, lane: Lane) -> set[str]:
+        """Where leads of a sync may have gone: by its rule, and by its rows as they are now."""
+        if lane.route is None:
+            return {lane.campaign.id}
+        found = set(lane.route.campaigns)
+        sync_id = self._ledger.register(sync.name, self._clock())
+        reader = assembly.reader(sync, lane.route.columns, self._connections.delivery, whatever_where=True)
+        for chunk in self._chunks(sync, sync_id):
+            rows = [row[1:] for row in reader.read([key for key, _ in chunk])]
+            found |= {each for each in lane.campaigns(rows, self._clock()) if isinstance(each, str)}
+        return found
+
+    def _was_emptied(self, campaign_id: str, held: Mapping[str, Counter[tuple[str, ...]]]) -> bool:
+        """Whether what a campaign has not tells nothing: most of what it surely was given is not there either."""
+        if known := self._known[campaign_id]:
+            return self._gone[campaign_id] > known / 2
         return not held and self._said is not None and self._said.number > 0
 
     def _export(self, campaign_id: str) -> dict[str, Counter[tuple[str, ...]]]:
@@ -204,15 +175,14 @@ class Recovery:
         self.calls += 1
         return ask_counted(self._ledger, self._term(), intent, ask, self._clock, "`syncd recover`")
 
-    def _candidates(self, sync: Sync, lane: Lane, held: Mapping[str, Counter[tuple[str, ...]]]) -> Iterator[_Candidate]:
+    def _candidates(self, sync: Sync, lane: Lane, held: Mapping[str, Counter[tuple[str, ...]]]) -> Iterator[Candidate]:
         """The rows of a sync whose customer wolkvox has; the others are counted."""
         findings = SyncFindings(sync.name)
         self.findings.append(findings)
         sync_id = self._ledger.register(sync.name, self._clock())
         # Without `where`: a lead that was delivered may well not match any more, and match again one day.
-        columns = lane.fieldmap.columns
-        about, delivery = assembly.about(sync), self._connections.delivery
-        reader = RowReader(delivery, sync.relation, sync.key, columns, None, about)
+        columns = assembly.columns(self._config, sync)
+        reader = assembly.reader(sync, columns, self._connections.delivery, whatever_where=True)
         fields = self._compared
         for chunk in self._chunks(sync, sync_id):
             versions = dict(chunk)
@@ -220,26 +190,34 @@ class Recovery:
             rows = reader.read(list(versions))
             matching = {row[0] for row in lane.reader.read(list(versions))} if sync.where else versions
             findings.rows += len(rows)
-            for row, record in zip(rows, lane.fieldmap.map_many([row[1:] for row in rows], self._clock()), strict=True):
+            values = [row[1:] for row in rows]
+            mapped = zip(rows, lane.map_many(values, self._clock()), lane.campaigns(values, self._clock()), strict=True)
+            for row, record, campaign in mapped:
                 key, lead = row[0], known.get(row[0])
-                findings.known += lead is not None and _ORDER.get(lead.state) == 0
+                was_delivered = lead is not None and ORDER.get(lead.state) == 0
+                findings.known += was_delivered
+                if isinstance(campaign, Rejection):
+                    continue
+                self._known[campaign] += was_delivered
                 if isinstance(record, Rejection):
                     continue
                 customer = loosely(record["customer_id"])
                 if customer not in held:
-                    findings.gone += lead is not None and _ORDER.get(lead.state) == 0
+                    findings.gone += was_delivered
+                    self._gone[campaign] += was_delivered
                     waits = lead is None or lead.state is LeadState.PENDING
                     findings.absent += waits and key in matching
                     continue
-                hasher = self._ledger.hasher
+                own = lane.to(campaign)
+                findings.campaigns[key] = campaign
                 found = Recovered(
                     key,
                     versions[key],
-                    hasher.record(record) if lane.resend_changed else None,
-                    hasher.person(record[lane.dedupe_by]) if lane.dedupe_by and record[lane.dedupe_by] else None,
+                    own.fingerprint(self._ledger.hasher, record) if lane.resend_changed else None,
+                    signs_of(record, lane.dedupe_by, self._ledger.hasher),
                 )
-                values = tuple(record.get(name, "").strip() for name in fields)
-                yield _Candidate(findings, lane, found, customer, values, lead)
+                compared = tuple(record.get(name, "").strip() for name in fields)
+                yield Candidate(findings, own, found, customer, compared, lead)
 
     def _chunks(self, sync: Sync, sync_id: int) -> Iterator[Sequence[tuple[str, str]]]:
         """Keys and versions of all rows that may have been sent, in the key's order."""
@@ -256,23 +234,6 @@ class Recovery:
         while chunk := table.scan(since, after, SCAN_ROWS):
             yield [(change.key, change.version) for change in chunk]
             after = chunk[-1].key
-
-    def _judge(self, candidates: list[_Candidate], held: Mapping[str, Counter[tuple[str, ...]]]) -> None:
-        """Each record of the export vouches for one lead."""
-        for each in sorted(candidates, key=lambda one: _ORDER.get(one.known.state if one.known else None, 3)):
-            records = held[each.customer]
-            there = records[each.values] > 0
-            records[each.values] -= there
-            state = each.known.state if each.known else None
-            if state in (LeadState.DELIVERED, LeadState.UNCHANGED):
-                if there and each.lane.resend_changed:
-                    each.findings.refreshed.append(each.lead)
-            elif state in (LeadState.SENDING, LeadState.HELD):
-                continue  # verification knows what was sent
-            elif there:
-                each.findings.delivered.append(each.lead)
-            elif state not in _FOREIGN or (each.known and each.known.version != each.lead.version):
-                each.findings.unsure.append(each.lead)
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -294,11 +255,10 @@ class Recovery:
                 (LeadState.DELIVERED, found.delivered),
                 (LeadState.HELD, [] if resend_changed else found.unsure),
             ):
-                for begin in range(0, len(leads), _RECORD_LEADS):
-                    part = leads[begin : begin + _RECORD_LEADS]
-                    moved += self._ledger.restoration.record(
-                        term, sync_id, sync.campaign.id, state, part, self._clock()
-                    )
+                for campaign_id, theirs in found.by_campaign(leads).items():
+                    for begin in range(0, len(theirs), _RECORD_LEADS):
+                        part = theirs[begin : begin + _RECORD_LEADS]
+                        moved += self._ledger.restoration.record(term, sync_id, campaign_id, state, part, self._clock())
             self._ledger.restoration.refresh(term, sync_id, found.refreshed)
         if self.unproven:
             raise NotProvable(

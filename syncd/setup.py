@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from syncd import assembly
 from syncd.config import Config, Sync
 from syncd.crm import CrmConnection
+from syncd.crm.joining import columns_by_place
 from syncd.errors import ConfigError, CrmFault, CrmUnavailable, EnvironmentFault
 
 _DOLLAR_QUOTE = re.compile(r"\$\w*\$")
@@ -46,6 +47,7 @@ def render(
     role: str,
     columns: Sequence[str] = (),
     *,
+    relation: tuple[str, str] | None = None,
     candidates: Sequence[str] = (),
     kept: Sequence[str] = (),
     connections: int = 4,
@@ -58,6 +60,7 @@ def render(
         name: ``poll.sql``, ``listen.sql``, ``slot-remove.sql``, ...
         role: the role that syncd logs in as.
         columns: those that the role must be able to read.
+        relation: the table that they are of: the sync's own where it is None, else one that it joins.
         candidates: words in `where`; those that are columns it must be able to read, too.
         kept: columns of the table that the role needs all the same when this sync is removed.
         connections: that the role may have at once.
@@ -68,14 +71,16 @@ def render(
     """
     objects = sync.objects
     insert, update = objects.triggers
-    for value in (role, sync.key, *sync.relation, *columns):
+    capture = sync.capture if relation is None else "poll"  # a joined table is read, and not followed
+    relation = relation or sync.relation
+    for value in (role, sync.key, *relation, *columns):
         if _DOLLAR_QUOTE.search(value):
             raise ConfigError([f'sync "{sync.name}": setup cannot write the name "{value}": it holds a $quotation$'])
     names: dict[str, sql.Composable] = {
-        "relation": sql.Identifier(*sync.relation),
-        "relation_text": _quoted(*sync.relation),
-        "schema": sql.Identifier(sync.relation[0]),
-        "table": sql.Identifier(sync.relation[1]),
+        "relation": sql.Identifier(*relation),
+        "relation_text": _quoted(*relation),
+        "schema": sql.Identifier(relation[0]),
+        "table": sql.Identifier(relation[1]),
         "key": sql.Identifier(sync.key),
         "key_text": sql.Literal(sync.key),
         "role": sql.Identifier(role),
@@ -99,7 +104,7 @@ def render(
         "publication_text": sql.Literal(objects.publication),
         "slot_text": sql.Literal(objects.slot),
         "sync_text": sql.Literal(sync.name),
-        "capture_text": sql.Literal(sync.capture),
+        "capture_text": sql.Literal(capture),
     }
     return sql.SQL(template(name)).format(**names).as_string(None)
 
@@ -130,9 +135,19 @@ def role_of(config: Config) -> str:
 
 
 def columns_of(config: Config, sync: Sync) -> tuple[str, ...]:
-    """The columns that a sync reads, but for those that only `where` mentions; each once."""
+    """The columns of its own table that a sync reads, but for those that only `where` mentions; each once."""
+    return reads_of(config, sync)[sync.relation]
+
+
+def reads_of(config: Config, sync: Sync) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The columns that a sync reads of each table, its own first; a table that is joined twice is there once."""
     watermark = [sync.watermark_column] if sync.watermark_column is not None else []
-    return tuple(dict.fromkeys([sync.key, *watermark, *assembly.field_map(config, sync).columns]))
+    joins = assembly.joins(sync)
+    places = columns_by_place(assembly.columns(config, sync), joins)
+    found = {sync.relation: dict.fromkeys([sync.key, *watermark, *places[None]])}
+    for join in joins:
+        found.setdefault(join.relation, {}).update(dict.fromkeys(places[join.name]))
+    return {relation: tuple(names) for relation, names in found.items()}
 
 
 _WORDS = re.compile(
@@ -196,27 +211,36 @@ def script(config: Config, sync: Sync, *, remove: bool = False) -> str:
     Raises:
         ConfigError: crm.url names no user, or a name cannot be written.
     """
-    others = [other for other in config.sync if other is not sync and other.relation == sync.relation]
-    kept = [name for other in others for name in (*columns_of(config, other), *words_of(other.where))]
     modes = ["poll"] if sync.capture == "poll" else ["poll", sync.capture]
-    parts = [
-        render(
-            f"{mode}-remove.sql" if remove else f"{mode}.sql",
-            sync,
-            role_of(config),
-            columns_of(config, sync),
-            candidates=words_of(sync.where),
-            kept=kept,
-            connections=connections_of(config),
-            read_only=all(each.capture != "listen" for each in config.sync),
-            statement_timeout_secs=config.crm.statement_timeout_secs,
-        )
-        for mode in modes
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    rights, rest = parts
-    return rights.replace("\nCOMMIT;\n", "\n") + rest.replace("\nBEGIN;\n", "\n", 1)
+    joined = [relation for relation in reads_of(config, sync) if relation != sync.relation]
+    # What cannot be in a transaction comes after that of the last.
+    parts = [_part(config, sync, modes[0], None, remove=remove)]
+    parts += [_part(config, sync, "poll", relation, remove=remove) for relation in joined]
+    parts += [_part(config, sync, mode, None, remove=remove) for mode in modes[1:]]
+    text = parts[0]
+    for part in parts[1:]:
+        text = text.replace("\nCOMMIT;\n", "\n") + part.replace("\nBEGIN;\n", "\n", 1)
+    return text
+
+
+def _part(config: Config, sync: Sync, mode: str, relation: tuple[str, str] | None, *, remove: bool) -> str:
+    """A script for one table of a sync; `relation` is a table that it joins."""
+    place, needed = relation or sync.relation, reads_of(config, sync)
+    others = [other for other in config.sync if other is not sync]
+    kept = [name for other in others for name in reads_of(config, other).get(place, ())]
+    kept += [name for other in others if other.relation == place for name in words_of(other.where)]
+    return render(
+        f"{mode}-remove.sql" if remove else f"{mode}.sql",
+        sync,
+        role_of(config),
+        needed[place],
+        relation=relation,
+        candidates=words_of(sync.where) if relation is None else (),
+        kept=kept,
+        connections=connections_of(config),
+        read_only=all(each.capture != "listen" for each in config.sync),
+        statement_timeout_secs=config.crm.statement_timeout_secs,
+    )
 
 
 def for_psql(config: Config, sync: Sync, *, remove: bool = False) -> str:

@@ -245,7 +245,7 @@ class Verifier:
         known, customers, keys = {}, set(), list(by_key)
         for begin in range(0, len(keys), _BLOCK):
             rows = lane.reader.read(keys[begin : begin + _BLOCK])
-            for row, mapped in zip(rows, lane.fieldmap.map_many([row[1:] for row in rows], then), strict=True):
+            for row, mapped in zip(rows, lane.map_many([row[1:] for row in rows], then), strict=True):
                 lead = by_key[row[0]]
                 if isinstance(mapped, Rejection):
                     continue

@@ -42,7 +42,7 @@ def online(config: Config, config_file: Path, *, spend_calls: bool) -> Iterator[
     """What only the ledger, the CRM and wolkvox can tell.
 
     Args:
-        spend_calls: ask wolkvox too: one call for the token, and one for each campaign.
+        spend_calls: ask wolkvox too: one call for the token, and one for each campaign, those of a lookup included.
     """
     yield _ledger(config, config_file)
     connection = assembly.crm_connection(config, config_file, "check")

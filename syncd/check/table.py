@@ -8,29 +8,36 @@ from psycopg import sql
 
 from syncd import assembly
 from syncd.capture.scan import NUMBERS, TIMESTAMPS
-from syncd.check import capture
+from syncd.check import capture, joins, mapping
 from syncd.check.finding import Finding, failure
 from syncd.config import Config, Sync
 from syncd.crm import CrmConnection, Shape, condition, look_at
+from syncd.crm.joining import columns_by_place
 from syncd.errors import EXIT_CONFIG, CrmFault
 from syncd.setup import words_of
 
 
 def look(config: Config, sync: Sync, connection: CrmConnection) -> Iterator[Finding]:
     about = assembly.about(sync)
-    fieldmap = assembly.field_map(config, sync)
+    mapped = assembly.columns(config, sync)
+    own = tuple(columns_by_place(mapped, assembly.joins(sync))[None])
     try:
         shape = look_at(connection, sync.relation, about)
-        faults = list(_columns(sync, shape, fieldmap.columns, about))
+        faults = [*_columns(sync, shape, own, about), *mapping.types(mapping.rules_of(sync), shape.columns, about)]
         if faults:
             yield from faults
             return
-        if unreadable := _unreadable(sync, fieldmap.columns, connection, about):
+        if unreadable := _unreadable(sync, own, connection, about):
             yield unreadable
             return
         # The very queries that the daemon will run: what they need in privileges and syntax shows here.
         with connection.cursor(about) as cursor:
-            cursor.execute(_select(sync, (sync.key, *fieldmap.columns)) + sql.SQL(" LIMIT 1"))
+            cursor.execute(_select(sync, (sync.key, *own)) + sql.SQL(" LIMIT 1"))
+        findings = list(joins.look(sync, mapped, connection, about))
+        yield from findings
+        if any(finding.level == "error" for finding in findings):
+            return
+        yield from mapping.look(config, sync, connection, about)
         yield from _key(sync, shape, connection, about)
         yield from _watermark(sync, shape, connection, about)
         findings = list(capture.look(sync, connection, about))
@@ -55,14 +62,15 @@ def _columns(sync: Sync, shape: Shape, mapped: tuple[str, ...], about: str) -> I
     wanted = {"key": [sync.key], "fields": list(mapped)}
     if sync.watermark_column is not None:
         wanted["watermark_column"] = [sync.watermark_column]
+    rules = mapping.rules_of(sync)
     for setting, names in wanted.items():
         for name in names:
             if name not in shape.columns:
                 yield Finding(
                     "error",
                     about,
-                    f"{sync.table} has no column {name}, which sync.{setting} names; it has: "
-                    f"{', '.join(shape.columns)}.",
+                    f"{sync.table} has no column {name}, which sync.{setting} names"
+                    f"{mapping.unknown(rules, name, list(shape.columns))}; it has: {', '.join(shape.columns)}.",
                     EXIT_CONFIG,
                 )
     kind = shape.columns.get(sync.watermark_column or "")

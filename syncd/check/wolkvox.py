@@ -33,8 +33,9 @@ def look(config: Config, config_file: Path) -> Iterator[Finding]:
                 yield Finding("error", "wolkvox", trouble, EXIT_FAILED)
                 return
             yield Finding("ok", "wolkvox", "knows the token (this question cost one call).")
-            for number in sorted({sync.campaign.id for sync in config.sync}):
-                yield _campaign(config, number, put("campaigns", partial(client.campaigns, number)))
+            wanted = _campaigns(config)
+            for number in sorted(wanted):
+                yield _campaign(wanted[number], number, put("campaigns", partial(client.campaigns, number)))
         except QuotaSpent as error:
             yield Finding("warning", "wolkvox", f"was not asked: {error}")
         except _BusyError:
@@ -71,9 +72,18 @@ def _counted(config: Config, config_file: Path) -> Iterator[Ask]:
         ledger.close()
 
 
-def _campaign(config: Config, number: str, exchange: Exchange) -> Finding:
+def _campaigns(config: Config) -> dict[str, set[str]]:
+    """The types that the syncs name of each campaign: of those of a lookup, too; of a column's, nobody knows them."""
+    found: dict[str, set[str]] = {}
+    for sync in config.sync:
+        route = assembly.route(config, sync)
+        for number in (sync.campaign.number,) if route is None else route.campaigns:
+            found.setdefault(number, set()).add(sync.campaign.type)
+    return found
+
+
+def _campaign(wanted: set[str], number: str, exchange: Exchange) -> Finding:
     kinds = {str(row.get("type_campaign", "")) for row in _rows(exchange)}
-    wanted = {sync.campaign.type for sync in config.sync if sync.campaign.id == number}
     subject = f"campaign {number}"
     if not kinds:
         return Finding("error", subject, "wolkvox knows no such campaign.", EXIT_CONFIG)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from syncd.config.campaign import CampaignTable
+from syncd.config.dedupe import Dedupe
 from syncd.config.loading import config_path, load, parse, read_secret
-from syncd.config.models import CampaignTable, Config, Dedupe, Sync
+from syncd.config.models import Config, Sync
 
 __all__ = ["CampaignTable", "Config", "Dedupe", "Sync", "config_path", "load", "parse", "read_secret"]

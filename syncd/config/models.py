@@ -11,10 +11,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from syncd.config import rules
+from syncd.config.campaign import CampaignTable
+from syncd.config.dedupe import Dedupe
 from syncd.config.fields import FieldSpec
+from syncd.config.joins import Join, faults_of
 from syncd.config.objects import Objects
 from syncd.pacing import HoursError, OpenHours
 
@@ -209,26 +220,6 @@ class Log(Table):
     """The least of what is logged."""
 
 
-class CampaignTable(Table):
-    """The campaign that a sync feeds."""
-
-    id: Annotated[str, AfterValidator(rules.campaign_id)]
-    """wolkvox's number of the campaign."""
-    type: Literal["predictive", "preview"]
-    """Which kind it is; decides the fields that a record has."""
-    status: Literal["start", "stop"]
-    """A command to the dialler that goes with every call: "start" sets the campaign dialling. No default."""
-
-
-class Dedupe(Table):
-    """Leads that are the same person."""
-
-    by: str
-    """The mapped wolkvox field that tells people apart, such as "tel1"."""
-    within_hours: int = Field(ge=1, le=8760)
-    """How long a delivered lead blocks another with the same value."""
-
-
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 _INSTANT_RULE = 'must be "now", "beginning" or an instant with its offset, such as 2026-11-01T00:00:00-05:00'
 
@@ -265,7 +256,7 @@ class Sync(Table):
     start: Annotated[str | datetime, BeforeValidator(_text_or_instant)] = "now"
     """Where the first run begins: "now", "beginning", or an instant. Later runs go on where the ledger is."""
     where: str | None = Field(default=None, min_length=1)
-    """A condition in SQL that a lead must meet; checked again at delivery."""
+    """A condition in SQL on the columns of the table that a lead must meet; checked again at delivery."""
     resend: Literal["never", "when-changed"] = "never"
     """Whether a delivered lead is sent again when its record differs."""
     require: list[str] = Field(default_factory=list)
@@ -274,6 +265,8 @@ class Sync(Table):
     """As delivery.max_age_hours, for this sync."""
     max_leads_per_hour: int | None = Field(default=None, ge=1)
     """As delivery.max_leads_per_hour, for this sync."""
+    join: list[Join] = Field(default_factory=list)
+    """Tables whose columns come along with each lead."""
     dedupe: Dedupe | None = None
     """Leave out a lead whose value was delivered lately."""
     campaign: CampaignTable
@@ -286,6 +279,13 @@ class Sync(Table):
     def _name_is_plain(cls, value: str | None) -> str | None:
         if value is not None and not _NAME.match(value):
             raise ValueError("must be lower-case letters, digits, - and _, at most 63 of them")
+        return value
+
+    @field_validator("join")
+    @classmethod
+    def _joins_stand_on_those_above(cls, value: list[Join]) -> list[Join]:
+        if (fault := faults_of(value)) is not None:
+            raise ValueError(fault)
         return value
 
     @field_validator("start")
@@ -309,8 +309,8 @@ class Sync(Table):
             raise ValueError(
                 "watermark_column is required where start is an instant: it tells older rows from newer ones"
             )
-        if self.dedupe is not None and self.dedupe.by not in self.fields:
-            raise ValueError(f'dedupe.by = "{self.dedupe.by}" is not among the mapped fields')
+        if self.dedupe is not None and (fault := self.dedupe.fault(self.fields)) is not None:
+            raise ValueError(fault)
         return self
 
     @property

@@ -1,5 +1,7 @@
 """Taking apart the calls that wolkvox refuses as a whole without naming a record: for which sync, and what it finds.
 
+Where the leads of a sync go to several campaigns, each of these lanes is looked at by itself; `sync` is a lane's name.
+
 Mutable state, used by the delivery thread alone: the bisections, and what was last refused for such reasons.
 """
 
@@ -8,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from syncd.batch import Lane
 from syncd.bisection import Bisection
+from syncd.delivery.queues import others_of
 from syncd.errors import LedgerUnavailable
 from syncd.ledger import Ledger
 from syncd.model import Instant, Rejection, Settlement
@@ -38,7 +42,7 @@ class Isolation:
         self._ledger = ledger
         self._parks = parks
         # -- mutable --
-        self._bisections: dict[str, Bisection] = {}  # by sync
+        self._bisections: dict[str, Bisection] = {}  # by lane
         self._blamed: set[str] = set()  # campaigns that are parked because they refused leads without naming them
         self._lone: dict[str, int] = {}  # syncs of which one lead was refused by itself, and how many waited then
         self._refused_alone: dict[str, tuple[int, bool]] = {}  # by sync: which lead; whether others were taken since
@@ -66,16 +70,15 @@ class Isolation:
         if (bisection := self._bisections.get(sync)) is not None:
             bisection.gone(called=False)
 
-    def heed(
-        self, sync: str, campaign: str, sync_id: int, sent: Sequence[int], seq: int, verdict: Verdict, pending: int
-    ) -> bool:
+    def heed(self, lane: Lane, sync_id: int, sent: Sequence[int], seq: int, verdict: Verdict, pending: int) -> bool:
         """Take note of what came of a call; whether this settles what must wait.
 
         Args:
             sent: the leads of the call, which are not pending now.
             seq: the moment of capture at which they were claimed.
-            pending: how many leads of the sync waited before it.
+            pending: how many leads of the lane waited before it.
         """
+        sync, campaign = lane.name, lane.campaign.id
         if verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART):
             self._blamed.discard(campaign)
             self._lone.pop(sync, None)
@@ -88,7 +91,7 @@ class Isolation:
         if not unnamed:
             return False
         self._blamed.add(campaign)
-        others = self._others(sync_id)
+        others = self._others(lane, sync_id)
         others_taken = len(sent) == 1 and self._refused_alone.get(sync) == (sent[0], True)
         if len(sent) == 1:
             self._refused_alone[sync] = (sent[0], False)
@@ -108,10 +111,10 @@ class Isolation:
         else:
             self._refused_alone.pop(sync, None)
 
-    def _others(self, sync_id: int) -> list[int]:
+    def _others(self, lane: Lane, sync_id: int) -> list[int]:
         """Some leads that wait behind a refused call: the newest and an older one, and other ones each time."""
         try:
-            waiting = [lead.id for lead in self._ledger.claim(sync_id, _MOST_OTHERS).leads]
+            waiting = others_of(self._ledger, lane, sync_id, _MOST_OTHERS)
         except LedgerUnavailable:
             return []  # it tells less without them
         self._rounds += 1

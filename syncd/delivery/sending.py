@@ -10,14 +10,15 @@ parked, and which refused calls are being taken apart.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from syncd.batch import Batch, Lane, prepare
 from syncd.delivery.gates import ClockGate, pause_of
 from syncd.delivery.isolating import Isolation
-from syncd.delivery.results import PAUSED_LOOK_SECS, CallReport, DeliveryResult, Rules, Standing, explain, wait
+from syncd.delivery.made import Made
+from syncd.delivery.queues import Queue, claim, queues_of, send_on
+from syncd.delivery.results import PAUSED_LOOK_SECS, DeliveryResult, Rules, Standing, explain, wait
 from syncd.errors import CrmError, QuotaSpent
 from syncd.ledger import Claim, Ending, Intent, Ledger, new_call_id
 from syncd.ledger.ledger import Waiting
@@ -48,26 +49,6 @@ _FROZEN_VERDICT = Verdict(
 
 _NOTHING = Exchange(sent=False, status=None, body=b"", error="", seconds=0.0)
 """A call that was not made."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A call that was made, and what came of it."""
-
-    lane: Lane
-    sync_id: int
-    seq: int
-    """Of the claim."""
-    batch: Batch
-    exchange: Exchange
-    verdict: Verdict
-    call_id: str
-    number: int
-    ended: Instant
-    settled: Mapping[str, int]
-    """What was settled along with its intent."""
-    pending: int
-    """Leads of the sync that waited before it."""
 
 
 class Delivery:
@@ -101,8 +82,9 @@ class Delivery:
         # -- mutable --
         self._parks = Parks(lambda now: quota_resets_at(now, rules.zone))
         self._isolation = Isolation(ledger, self._parks)
+        self._routed: set[int] = set()  # syncs whose leads were forgotten to go anywhere: the rule may be new
         self._surges: list[tuple[str, str]] = []  # syncs that were paused just now, and why
-        self._made: _Made | None = None  # the call whose outcome the ledger has not taken yet
+        self._made: Made | None = None  # the call whose outcome the ledger has not taken yet
         self._doubtful: str | None = None  # the id of a call of which nobody knows whether its intent is committed
         self.standing = Standing("idle", "Nothing waits.")
         self.distrusts_ledger = False
@@ -138,10 +120,8 @@ class Delivery:
         self.distrusts_ledger = objection is not None
         if objection is not None:
             return wait("held", objection, now, None)
-        waiting = [(lane, self._ledger.register(lane.sync, now)) for lane in self._lanes]
-        loads = [(lane, sync_id, self._ledger.waiting(sync_id)) for lane, sync_id in waiting]
-        loads = [load for load in loads if load[2].pending]
-        if not loads:
+        queues = self._queues(now)
+        if not queues:
             return wait("idle", "Nothing waits.", now, None)
         if (parked := self._parks.waiting(now, SENDER)) is not None:
             state = "quota_exhausted" if parked.verdict == "quota-spent" else "held"
@@ -151,22 +131,44 @@ class Delivery:
             # It may be a `syncd check` that ends in a second: look again soon.
             soon = min(busy, now + _BUSY_SECS)
             return wait("waiting", "An unanswered call may still be at work in wolkvox.", now, soon)
-        loads.sort(key=lambda load: (not load[2].fresh, load[2].oldest_at or now))
         shared = self._shared_situation(now)
         steps: list[DeliveryResult] = []
-        for lane, sync_id, load in loads:
-            if (step := self._obstacle(lane, sync_id, load, now)) is None:
-                decision = decide(self._situation(now, lane, load, shared))
+        for queue in queues:
+            if (step := self._obstacle(queue.lane, queue.sync_id, queue.load, now)) is None:
+                decision = decide(self._situation(queue.lane, queue.load, shared))
                 if decision.step is Step.SEND:
-                    return self._send(lane, sync_id, now, load.pending)
+                    return self._send_on(queue, now) or self._send(queue.lane, queue.sync_id, now, queue.load.pending)
                 step = explain(decision, now)
             steps.append(step)
         # A pause is the state of the whole only where nothing else waits.
         foremost = min(steps, key=lambda step: (step.standing.state == "paused", step.next_at))
         return replace(foremost, next_at=min(step.next_at for step in steps))
 
+    def _queues(self, now: Instant) -> list[Queue]:
+        """What waits, those first who have waited longest; rows that were there at the start come last."""
+        found: list[Queue] = []
+        for lane in self._lanes:
+            sync_id = self._ledger.register(lane.sync, now)
+            if lane.route is not None and sync_id not in self._routed:
+                self._ledger.routing.forget(sync_id)
+                self._routed.add(sync_id)
+            found += queues_of(self._ledger, lane, sync_id)
+        return sorted(found, key=lambda queue: (not queue.load.fresh, queue.load.oldest_at or now))
+
+    def _send_on(self, queue: Queue, now: Instant) -> DeliveryResult | None:
+        """Ask where leads go of which that is not known, before a call that they may ride along with leaves."""
+        lane = queue.unrouted
+        full = queue.load.pending >= self._rules.batch_size or self._isolation.is_under_way(queue.lane.name)
+        if lane is None or (full and not queue.is_unrouted):
+            return None
+        try:
+            settled = send_on(self._ledger, lane, queue.sync_id, self._rules.batch_size, now)
+        except CrmError as error:
+            return self._crm_trouble(lane, error, now)
+        return DeliveryResult(Standing("sending", "Leads leave."), now, sync=lane.sync, settled=settled)
+
     def _obstacle(self, lane: Lane, sync_id: int, load: Waiting, now: Instant) -> DeliveryResult | None:
-        """What keeps a sync's leads from being sent, beside pacing."""
+        """What keeps a lane's leads from being sent, beside pacing."""
         paused, is_new = pause_of(lane, self._ledger, sync_id, now)
         if paused is not None:
             if is_new:
@@ -174,7 +176,7 @@ class Delivery:
             return wait("paused", paused, now, now + PAUSED_LOOK_SECS)
         key = campaign_key(lane.campaign.id)
         parked = self._parks.waiting(now, key, sync_key(lane.sync))
-        if parked is None or self._isolation.wants_company(lane.sync, lane.campaign.id, load.pending):
+        if parked is None or self._isolation.wants_company(lane.name, lane.campaign.id, load.pending):
             return None
         return wait("held", f"{lane.sync}: {parked.sentence}", now, parked.until)
 
@@ -193,9 +195,9 @@ class Delivery:
             resets_at=quota.resets_at,
         )
 
-    def _situation(self, now: Instant, lane: Lane, load: Waiting, shared: Situation) -> Situation:
+    def _situation(self, lane: Lane, load: Waiting, shared: Situation) -> Situation:
         # What waits for a poisoned neighbour has waited long enough: as a full batch, it leaves at once.
-        pending = max(load.pending, shared.batch_size) if self._isolation.is_under_way(lane.sync) else load.pending
+        pending = max(load.pending, shared.batch_size) if self._isolation.is_under_way(lane.name) else load.pending
         return replace(shared, pending=pending, oldest_at=load.oldest_at)
 
     # -- sending ---------------------------------------------------------------------------------------------
@@ -205,39 +207,42 @@ class Delivery:
         try:
             if self._clock_gate is not None and (objection := self._clock_gate.objection(self._clock)) is not None:
                 return wait("held", objection, now, None)
-            claim = self._claim(lane, sync_id)
-            batch = prepare(lane, self._ledger, sync_id, claim, call_id, now)
+            claimed = self._claim(lane, sync_id)
+            batch = prepare(lane, self._ledger, sync_id, claimed, call_id, now)
         except CrmError as error:
-            self._parks.park(sync_key(lane.sync), now, _CRM_PARK_SECS, "crm", str(error), slowest=_UNREACHABLE_SECS)
-            standing = Standing("held", f"{lane.sync}: {error}")
-            return DeliveryResult(standing, now + 1, sync=lane.sync, trouble=error)
+            return self._crm_trouble(lane, error, now)
+        self._ledger.routing.note(sync_id, claimed.seq, batch.elsewhere)
         self._parks.release(sync_key(lane.sync))
         if not batch.lead_ids:
-            settled = self._ledger.settle_unsent(sync_id, claim.seq, batch.settlements, now)
-            self._isolation.nothing_sent(lane.sync)
-            settled = add_counts(settled, self._isolation.end(lane.sync, lane.campaign.id, sync_id, now))
+            settled = self._ledger.settle_unsent(sync_id, claimed.seq, batch.settlements, now)
+            self._isolation.nothing_sent(lane.name)
+            settled = add_counts(settled, self._isolation.end(lane.name, lane.campaign.id, sync_id, now))
             return DeliveryResult(Standing("sending", "Leads leave."), now, sync=lane.sync, settled=settled)
         try:
-            number, started, settled = self._commit_intent(lane, sync_id, claim, batch, call_id)
+            number, started, settled = self._commit_intent(lane, sync_id, claimed, batch, call_id)
         except QuotaSpent as error:
             return wait("quota_exhausted", str(error), now, quota_resets_at(now, self._rules.zone))
         exchange, verdict = self._post(lane, batch, number, call_id, started)
         ended = self._clock()
-        self._made = made = _Made(
-            lane, sync_id, claim.seq, batch, exchange, verdict, call_id, number, ended, settled, pending
+        self._made = made = Made(
+            lane, sync_id, claimed.seq, batch, exchange, verdict, call_id, number, ended, settled, pending
         )
         self._heed(lane, made)
         return self._settle(made)
 
+    def _crm_trouble(self, lane: Lane, error: CrmError, now: Instant) -> DeliveryResult:
+        self._parks.park(sync_key(lane.sync), now, _CRM_PARK_SECS, "crm", str(error), slowest=_UNREACHABLE_SECS)
+        return DeliveryResult(Standing("held", f"{lane.sync}: {error}"), now + 1, sync=lane.sync, trouble=error)
+
     def _claim(self, lane: Lane, sync_id: int) -> Claim:
-        if (part := self._isolation.next_part(lane.sync)) is not None:
+        if (part := self._isolation.next_part(lane.name)) is not None:
             return self._ledger.claim_these(sync_id, part)
         # After a refusal, one lead goes first: it asks the same question as a full batch, and risks less.
         on_trial = self._parks.on_trial(campaign_key(lane.campaign.id)) and not self._isolation.is_blamed(
             lane.campaign.id
         )
         on_trial = on_trial or self._parks.on_trial(SENDER)
-        return self._ledger.claim(sync_id, 1 if on_trial else self._rules.batch_size)
+        return claim(self._ledger, lane, sync_id, 1 if on_trial else self._rules.batch_size)
 
     def _post(self, lane: Lane, batch: Batch, number: int, call_id: str, started: Instant) -> tuple[Exchange, Verdict]:
         """Post it once; not at all where no witness can be had, or this process was frozen since its intent."""
@@ -249,16 +254,16 @@ class Delivery:
         exchange = self._client.add_record(lane.campaign, batch.body)
         return exchange, judge(exchange, len(batch.lead_ids))
 
-    def _settle(self, made: _Made) -> DeliveryResult:
+    def _settle(self, made: Made) -> DeliveryResult:
         """Write the outcome of a call that was made; where the ledger cannot take it, the next turn begins with it."""
         ending = _ending(made.verdict, made.exchange, made.batch, made.ended)
         after = self._ledger.finish(made.number, ending, resend_changed=made.lane.resend_changed)
         self._made = None
-        condemned = self._isolation.end(made.lane.sync, made.lane.campaign.id, made.sync_id, made.ended)
+        condemned = self._isolation.end(made.lane.name, made.lane.campaign.id, made.sync_id, made.ended)
         return self._report(made, add_counts(add_counts(made.settled, after), condemned))
 
     def _commit_intent(
-        self, lane: Lane, sync_id: int, claim: Claim, batch: Batch, call_id: str
+        self, lane: Lane, sync_id: int, claimed: Claim, batch: Batch, call_id: str
     ) -> tuple[int, Instant, dict[str, int]]:
         started = self._clock()
         intent = Intent(
@@ -272,7 +277,8 @@ class Delivery:
             deadline_at=started + self._client.timeout_secs,
             lead_ids=batch.lead_ids,
             fingerprints=batch.fingerprints,
-            persons=batch.persons,
+            signs=batch.signs,
+            forget_before=started - max(lane.dedupe_secs for lane in self._lanes),
             prints=batch.prints,
             marker=lane.marker,
         )
@@ -280,7 +286,7 @@ class Delivery:
         self._doubtful = call_id  # the commit may be done, and its answer be lost
         try:
             number, settled = self._ledger.intend(
-                term, intent, sync_id=sync_id, seq=claim.seq, settlements=batch.settlements
+                term, intent, sync_id=sync_id, seq=claimed.seq, settlements=batch.settlements
             )
         except QuotaSpent:
             self._doubtful = None
@@ -288,43 +294,24 @@ class Delivery:
         self._doubtful = None
         return number, started, settled
 
-    def _heed(self, lane: Lane, made: _Made) -> None:
+    def _heed(self, lane: Lane, made: Made) -> None:
         """Park what the reply concerns; after an acceptance, nothing is parked any more."""
         verdict, now = made.verdict, made.ended
         key = campaign_key(lane.campaign.id)
         if verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART):
             self._parks.release(SENDER, key)
-        if self._isolation.heed(
-            lane.sync, lane.campaign.id, made.sync_id, made.batch.lead_ids, made.seq, verdict, made.pending
-        ):
+        if self._isolation.heed(lane, made.sync_id, made.batch.lead_ids, made.seq, verdict, made.pending):
             return
         if verdict.parks is not Scope.NOTHING:
             key = SENDER if verdict.parks is Scope.SENDER else key
             slowest = _UNREACHABLE_SECS if verdict.outcome is Outcome.NOT_SENT else SLOWEST_SECS
             self._parks.park(key, now, verdict.park_secs, verdict.name, verdict.sentence, slowest=slowest)
 
-    def _report(self, made: _Made, settled: Mapping[str, int]) -> DeliveryResult:
-        lane, batch, exchange, verdict, ended = made.lane, made.batch, made.exchange, made.verdict, made.ended
-        accepted = verdict.outcome in (Outcome.ACCEPTED, Outcome.ACCEPTED_IN_PART)
-        refused = {error.position for error in verdict.errors}
-        report = CallReport(
-            call_id=made.call_id,
-            sync=lane.sync,
-            campaign_id=lane.campaign.id,
-            leads=len(batch.lead_ids),
-            verdict=verdict.name,
-            outcome=verdict.outcome.value,
-            http_status=exchange.status,
-            seconds=exchange.seconds,
-            sentence=verdict.sentence,
-            error=exchange.error,
-            waited=Counter(
-                ended - at for place, at in enumerate(batch.captured_at) if accepted and place not in refused
-            ),
-        )
+    def _report(self, made: Made, settled: Mapping[str, int]) -> DeliveryResult:
+        lane, ended = made.lane, made.ended
         parked = self._parks.waiting(ended, SENDER, campaign_key(lane.campaign.id))
         standing = Standing("sending", "Leads leave.") if parked is None else Standing("held", parked.sentence)
-        return DeliveryResult(standing, ended, sync=lane.sync, settled=settled, call=report)
+        return DeliveryResult(standing, ended, sync=lane.sync, settled=settled, call=made.report())
 
 
 def _ending(verdict: Verdict, exchange: Exchange, batch: Batch, ended: Instant) -> Ending:

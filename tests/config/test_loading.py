@@ -126,7 +126,7 @@ def test_the_example_of_the_design_loads_as_it_is_written(file: Path) -> None:
     (sync,) = config.sync
     assert sync.relation == ("public", "leads")
     assert sync.dedupe is not None
-    assert (sync.dedupe.by, sync.dedupe.within_hours) == ("tel1", 24)
+    assert (sync.dedupe.by, sync.dedupe.within_hours, sync.dedupe.across) == (["tel1"], 24, False)
     assert sync.fields["customer_id"].column == "document_number"
     assert sync.fields["city"].lookup == {"05001": "Medellín", "11001": "Bogotá"}
     assert set(sync.fields) >= {"opt1", "opt2", "opt3", "recall_date"}
@@ -416,6 +416,17 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     (
         "sync.0.dedupe",
+        {"by": ["tel", "opt9"], "within_hours": 1},
+        "sync 'web': dedupe.by = \"opt9\" is not among the mapped fields",
+    ),
+    ("sync.0.dedupe", {"by": [], "within_hours": 1}, "sync 'web': dedupe.by = []: must have at least one entry"),
+    (
+        "sync.0.dedupe",
+        {"by": 5, "within_hours": 1},
+        "sync 'web': dedupe.by = 5: must be a field, such as \"tel1\", or a list of them",
+    ),
+    (
+        "sync.0.dedupe",
         {"by": "tel1", "within_hours": 0},
         "sync 'web': dedupe.within_hours = 0: must be greater than or equal to 1",
     ),
@@ -441,7 +452,10 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "sync.0.fields.email",
         {"column": "a", "value": "b"},
-        "sync 'web': fields.email = \"column and value\": must have exactly one source: column, value or template",
+        (
+            "sync 'web': fields.email = \"column and value\": "
+            "must have exactly one source: column, value, template, first or join"
+        ),
     ),
     ("sync.0.fields.tel11", "a", "sync 'web': fields.tel11: must be a field of a predictive campaign"),
     (
@@ -488,7 +502,10 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "sync.0.fields.recall_date",
         {"column": "a", "datetime": 5},
-        "sync 'web': fields.recall_date.datetime = 5: must be true, or the format of a text, such as %d/%m/%Y %H:%M",
+        (
+            "sync 'web': fields.recall_date.datetime = 5: "
+            "must be true, the format of a text, such as %d/%m/%Y %H:%M, or a table of read, write and zone"
+        ),
     ),
     (
         "sync.0.fields.opt1",

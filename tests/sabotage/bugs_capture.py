@@ -11,6 +11,7 @@ _SLOT = "syncd/capture/slot.py"
 _SCAN = "syncd/scanning.py"
 _T_CONFORMANCE = "tests/capture/test_conformance.py::"
 _T_POLL = "tests/capture/test_poll.py::"
+_T_TYPES = "tests/shapes/test_types.py::"
 _T_SCAN = "tests/intake/test_scanning.py::"
 
 CAPTURE: Final[tuple[Bug, ...]] = (
@@ -140,5 +141,21 @@ CAPTURE: Final[tuple[Bug, ...]] = (
         "            scanned, after = self._scanned + rows, changes[-1].key\n"
         "            self._scanned, self._after = scanned, after\n",
         "tests/intake/test_sabotaged.py::test_a_chunk_that_the_ledger_refused_is_scanned_again",
+    ),
+    bug(
+        "one-odd-value-fails-all",
+        "A value that the driver cannot load, such as a time of 24:00, stops every lead of its batch.",
+        "syncd/crm/values.py",
+        "        return _one_by_one(cursor)\n",
+        "        raise\n",
+        f"{_T_TYPES}test_a_value_that_cannot_be_loaded_costs_no_other_its_row",
+    ),
+    bug(
+        "one-row-of-no-text-fails-all",
+        "A row whose bytes are no text stops every lead of its batch, for ever.",
+        "syncd/crm/reading.py",
+        "            if len(keys) == 1:\n",
+        "            if len(keys) > 0:\n                raise\n            if len(keys) == 1:\n",
+        f"{_T_TYPES}test_bytes_that_are_no_text_cost_no_other_its_row",
     ),
 )

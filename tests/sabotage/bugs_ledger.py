@@ -7,6 +7,7 @@ from typing import Final
 from tests.sabotage.bug import Bug, Edit, bug
 
 _CALLS = "syncd/ledger/calls.py"
+_PEOPLE = "syncd/ledger/people.py"
 _OUTCOMES = "syncd/ledger/outcomes.py"
 _HOME = "syncd/ledger/home.py"
 _LEASE = "syncd/ledger/lease.py"
@@ -109,10 +110,34 @@ LEDGER: Final[tuple[Bug, ...]] = (
     bug(
         "held-person-not-known",
         "Who may have been called a minute ago is called again by another row.",
+        _PEOPLE,
+        "or_(called.c.called_at >= since, _on_the_way),",
+        "or_(called.c.called_at >= since),",
+        "tests/ledger/test_people.py::test_who_is_on_the_way_is_known_however_long_that_takes",
+    ),
+    bug(
+        "refused-person-known",
+        "Who was not called is taken for called: their other row is left out, and nobody calls them.",
+        _PEOPLE,
+        "    connection.execute(delete(called).where(home.among(called.c.lead_id, ids), called.c.call_n == number))\n",
+        "",
+        "tests/ledger/test_people.py::test_who_was_not_taken_is_not_known",
+    ),
+    bug(
+        "earlier-call-forgotten",
+        "A refused second call of a lead lets another row call the person of the first.",
+        _PEOPLE,
+        "ids), called.c.call_n == number))",
+        "ids)))",
+        "tests/ledger/test_people.py::test_a_refused_call_does_not_undo_an_earlier_one",
+    ),
+    bug(
+        "duplicate-of-one-let-go",
+        "A duplicate of a lead that was let go meanwhile is left out for ever.",
         _CALLS,
-        'lead.c.state.in_(("sending", "held")),',
-        'lead.c.state.in_(("sending",)),',
-        "tests/delivery/test_sending.py::test_nobody_is_called_again_while_the_outcome_of_their_call_is_unknown",
+        "    settlements = people.without_released(connection, home, settlements)\n",
+        "",
+        "tests/ledger/test_people.py::test_a_duplicate_stays_pending_where_its_twin_was_let_go_meanwhile",
     ),
     bug(
         "tally-drifts",

@@ -47,9 +47,9 @@ VERIFY: Final[tuple[Bug, ...]] = (
     bug(
         "twins-not-freed",
         "Who was left out for a twin that was never called is never called either.",
-        _RESOLVING,
-        "lead.c.state == LeadState.DUPLICATE.value,",
-        "lead.c.state == LeadState.EXPIRED.value,",
+        "syncd/ledger/people.py",
+        "(lead.c.state == LeadState.DUPLICATE.value)",
+        "(lead.c.state == LeadState.EXPIRED.value)",
         f"{_T}test_a_duplicate_of_an_absent_lead_is_pending_again",
     ),
     bug(

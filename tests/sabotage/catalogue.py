@@ -9,6 +9,7 @@ from tests.sabotage.bugs_capture import CAPTURE
 from tests.sabotage.bugs_doubt import DOUBT
 from tests.sabotage.bugs_ledger import LEDGER
 from tests.sabotage.bugs_life import LIFE
+from tests.sabotage.bugs_routing import ROUTING
 from tests.sabotage.bugs_sending import SENDING
 from tests.sabotage.bugs_verify import VERIFY
 from tests.sabotage.bugs_wire import WIRE
@@ -21,5 +22,6 @@ PARTS: Final[dict[str, tuple[Bug, ...]]] = {
     "capture": CAPTURE,
     "doubt": DOUBT,
     "life": LIFE,
+    "routing": ROUTING,
 }
 BUGS: Final[tuple[Bug, ...]] = tuple(bug for bugs in PARTS.values() for bug in bugs)
