@@ -31,9 +31,9 @@ def cli(context: click.Context, config_file: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status. Errors are sentences on standard error, never tracebacks."""
-    from syncd.cli import daemon, ledger, recover, rehearsal, repair, setup
+    from syncd.cli import daemon, init, ledger, preview, recover, rehearsal, repair, setup
 
-    for module in (daemon, setup, ledger, repair, recover, rehearsal):
+    for module in (daemon, init, setup, preview, ledger, repair, recover, rehearsal):
         for command in module.COMMANDS:
             cli.add_command(command)
     try:

@@ -16,13 +16,20 @@ from syncd.status import utc
 @click.argument("sync")
 @click.option("--state", type=click.Choice([state.value for state in LeadState]), help="Only those in this state.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many at most.")
+@click.option("--by-reason", is_flag=True, help="Count the rejected ones by field, rule and reason instead.")
 @json_option
 @config_option
-def leads(own_config: Path | None, sync: str, state: str | None, limit: int, as_json: bool) -> int:
+def leads(own_config: Path | None, sync: str, state: str | None, limit: int, by_reason: bool, as_json: bool) -> int:
     """List the leads of SYNC, the latest first: their keys and states, never their data."""
+    if by_reason and state not in (None, LeadState.REJECTED):
+        raise click.UsageError("--by-reason counts rejected leads; leave --state out.")
     with opened(own_config) as (config, ledger), ledger.home.read() as connection:
-        found = views.leads(connection, sync, state, limit)
-        reasons = views.rejected_by_reason(connection, sync) if state == LeadState.REJECTED else []
+        found = [] if by_reason else views.leads(connection, sync, state, limit)
+        is_counted = by_reason or state == LeadState.REJECTED
+        reasons = views.rejected_by_reason(connection, sync) if is_counted else []
+    if by_reason:
+        _print_reasons(reasons, as_json=as_json)
+        return 0
     if as_json:
         print_json(
             [
@@ -57,12 +64,19 @@ def leads(own_config: Path | None, sync: str, state: str | None, limit: int, as_
         empty="No such lead.",
     )
     if reasons:
-        print_table(
-            ("leads", "field", "rule", "reason"),
-            [(f"{count:,}", field or "", rule or "", reason) for field, rule, reason, count in reasons],
-            empty="",
-        )
+        _print_reasons(reasons, as_json=False)
     return 0
+
+
+def _print_reasons(reasons: list[tuple[str, str, str, int]], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"field": field, "rule": rule, "reason": reason, "leads": n} for field, rule, reason, n in reasons])
+        return
+    print_table(
+        ("leads", "field", "rule", "reason"),
+        [(f"{count:,}", field or "", rule or "", reason) for field, rule, reason, count in reasons],
+        empty="No lead is rejected.",
+    )
 
 
 @click.command()

@@ -57,23 +57,28 @@ def who() -> str:
 @click.argument("sync")
 @click.option("--key", metavar="K", help="The lead with this key.")
 @click.option("--state", type=_STATES, help="Every lead in this state.")
+@click.option("--field", metavar="NAME", help="With --state rejected: only those that this field's rule rejected.")
 @_reason_option
 @config_option
-def retry(own_config: Path | None, sync: str, key: str | None, state: str | None, reason: str) -> int:
+def retry(
+    own_config: Path | None, sync: str, key: str | None, state: str | None, field: str | None, reason: str
+) -> int:
     """Send leads of SYNC on their way again that were rejected, withdrawn, expired or left out."""
     if (key is None) == (state is None):
         raise click.UsageError("Say one of --key and --state.")
+    if field is not None and state != LeadState.REJECTED:
+        raise click.UsageError("--field goes with --state rejected: no other state has a field.")
     with opened(own_config) as (_, ledger):
         if key is not None:
             before = ledger.doubts.retry_key(sync, key, time.time(), who(), reason)
             click.echo(f'Lead "{key}" of {sync} was {before}, and waits for its call again.')
             return 0
         assert state is not None
-        moved = ledger.doubts.retry_state(sync, LeadState(state), time.time(), who(), reason)
+        moved = ledger.doubts.retry_state(sync, LeadState(state), time.time(), who(), reason, field=field)
     if moved:
         click.echo(f"{moved:,} leads of {sync} were {state}, and wait for their call again, behind what is new.")
     else:
-        click.echo(f"No lead of {sync} is {state}.")
+        click.echo(f"No lead of {sync} is {state}{f' by {field}' if field is not None else ''}.")
     return 0
 
 

@@ -1,17 +1,14 @@
-"""`syncd setup`, `syncd check`, `syncd preview` and `syncd migrate`: before leads flow."""
+"""`syncd setup`, `syncd check` and `syncd migrate`: before leads flow."""
 
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from syncd.cli.options import config_option, json_option, loaded, print_json, sync_named
 from syncd.errors import EXIT_CONFIG
-from syncd.model import Rejection
 
 _MARKS = {"ok": "ok     ", "warning": "warning", "error": "error  "}
 
@@ -79,63 +76,6 @@ def check(own_config: Path | None, offline: bool, no_calls: bool, as_json: bool)
 
 
 @click.command()
-@click.argument("sync")
-@click.option(
-    "-n", "rows", default=5, show_default=True, type=click.IntRange(1, 1000), help="How many rows to look at."
-)
-@click.option("--unmasked", is_flag=True, help="Show personal data as it is.")
-@json_option
-@config_option
-def preview(own_config: Path | None, sync: str, rows: int, unmasked: bool, as_json: bool) -> int:
-    """Show the records that would be sent, and why others would not. Sends nothing."""
-    from syncd import assembly
-
-    config, path = loaded(own_config)
-    chosen = sync_named(config, sync)
-    fieldmap = assembly.field_map(config, chosen)
-    connection = assembly.crm_connection(config, path, "preview")
-    try:
-        found = assembly.reader(chosen, fieldmap.columns, connection).sample(rows)
-    finally:
-        connection.close()
-    mapped = fieldmap.map_many([row[1:] for row in found], time.time())
-    shown: list[dict[str, Any]] = []
-    for row, result in zip(found, mapped, strict=True):
-        if isinstance(result, Rejection):
-            why = {"field": result.field, "rule": result.rule, "reason": result.reason}
-            shown.append({"key": row[0], "rejected": why})
-        else:
-            record = {name: value if unmasked else mask(value) for name, value in result.items() if value}
-            shown.append({"key": row[0], "record": record})
-    if as_json:
-        print_json(shown)
-        return 0
-    _print_preview(shown)
-    if not unmasked and shown:
-        click.echo("Values are masked; --unmasked shows them.")
-    return 0
-
-
-def _print_preview(shown: list[dict[str, Any]]) -> None:
-    if not shown:
-        click.echo("No row matches.")
-    for lead in shown:
-        if "rejected" in lead:
-            click.echo(f"\n{lead['key']}: would not be sent: {lead['rejected']['reason']}")
-        else:
-            click.echo(f"\n{lead['key']}: would be sent as")
-            for name, value in lead["record"].items():
-                click.echo(f"    {name:<18} {value}")
-
-
-def mask(value: str) -> str:
-    """A value that can be recognised and not read: its first and last character, and its length."""
-    if len(value) <= 3:
-        return "*" * len(value)
-    return f"{value[0]}{'*' * (len(value) - 2)}{value[-1]}"
-
-
-@click.command()
 @config_option
 def migrate(own_config: Path | None) -> int:
     """Make the ledger's tables, or bring them to this version. Stop every syncd on it first, and back it up."""
@@ -156,4 +96,4 @@ def migrate(own_config: Path | None) -> int:
     return 0
 
 
-COMMANDS = (setup, check, preview, migrate)
+COMMANDS = (setup, check, migrate)

@@ -224,7 +224,7 @@ def seen(site: Site) -> Site:
 def test_preview_masks_what_would_be_sent_and_says_why_others_would_not(run: Run, seen: Site) -> None:
     said = run("preview", "web", "--json")
     assert said.status == 0
-    rejected, sent = said.json
+    rejected, sent = said.json["leads"]
     assert (rejected["key"], sent["key"]) == ("2", "1")
     assert list(rejected["rejected"]) == ["field", "rule", "reason"]
     assert rejected["rejected"]["field"] == "tel1"
@@ -237,7 +237,7 @@ def test_preview_masks_what_would_be_sent_and_says_why_others_would_not(run: Run
 
 
 def test_preview_shows_all_where_it_is_asked_to(run: Run, seen: Site) -> None:
-    record = run("preview", "web", "--unmasked", "--json").json[1]["record"]
+    record = run("preview", "web", "--unmasked", "--json").json["leads"][1]["record"]
     assert record == {
         "customer_id": "doc-1",
         "customer_name": "Canario",
@@ -250,14 +250,14 @@ def test_preview_shows_all_where_it_is_asked_to(run: Run, seen: Site) -> None:
 
 def test_preview_looks_at_the_latest_keys_and_sends_and_keeps_nothing(run: Run, site: Site) -> None:
     site.insert(12)
-    assert [lead["key"] for lead in run("preview", "web", "-n", "3", "--json").json] == ["12", "11", "10"]
+    assert [lead["key"] for lead in run("preview", "web", "-n", "3", "--json").json["leads"]] == ["12", "11", "10"]
     assert site.simulator.state.calls() == {}
     assert not site.ledger_file.exists()
 
 
 def test_preview_of_nothing_says_so(run: Run) -> None:
     assert run("preview", "web").out == "No row matches.\n"
-    assert run("preview", "web", "--json").json == []
+    assert run("preview", "web", "--json").json == {"leads": [], "table": None}
 
 
 # -- migrate, version, help --------------------------------------------------------------------------------------
