@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 
 from syncd import loops
 from syncd.delivery import DeliveryResult, Standing
 from syncd.errors import LedgerUnavailable, SenderDeposed
+from syncd.logs import configure
 from syncd.loops import Loops
 from syncd.verify import VerifyResult
 from tests.daemon.conftest import Start
@@ -73,9 +76,12 @@ Begin = Callable[[Rig], Loops]
 
 
 @pytest.fixture
-def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setattr(loops, "RETRY_SECS", 0.01)
-    return Rig()
+    # An earlier test of this process may have left the log with a stream that is closed by now.
+    configure("json", "error", io.StringIO())
+    yield Rig()
+    structlog.reset_defaults()
 
 
 @pytest.fixture
