@@ -16,10 +16,12 @@ from tests.docs.pages import ROOT
 from tests.support.site import Site
 
 _ANY_CORE = (
-    "import resource; most = resource.getrlimit(resource.RLIMIT_CORE)[1];"
+    "import resource, signal; most = resource.getrlimit(resource.RLIMIT_CORE)[1];"
     "resource.setrlimit(resource.RLIMIT_CORE, (most, most));"
+    "signal.signal(signal.SIGQUIT, signal.SIG_DFL);"
 )
-"""What a shell with `ulimit -c unlimited` gives to whatever it starts."""
+"""What a shell with `ulimit -c unlimited` gives to whatever it starts; one that starts it in the background may let
+SIGQUIT be ignored besides."""
 PROGRAM = f"{_ANY_CORE} import sys; from syncd.cli import main; sys.exit(main())"
 PATTERN = Path("/proc/sys/kernel/core_pattern")
 FATAL = [signal.SIGABRT, signal.SIGQUIT]
