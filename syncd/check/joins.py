@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from psycopg import sql
-
 from syncd import assembly
+from syncd.check.asking import denied, repeats
 from syncd.check.finding import Finding
 from syncd.config import Sync
 from syncd.crm import CrmConnection, Joined, Shape, look_at
 from syncd.crm.joining import columns_by_place, place_of
 from syncd.errors import EXIT_CONFIG, CrmFault
-
-_UNREADABLE = """
-SELECT a.attname
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = %s AND c.relname = %s AND a.attname = ANY(%s)
-  AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')
-ORDER BY a.attnum
-"""
 
 
 def look(sync: Sync, mapped: Sequence[str], connection: CrmConnection, about: str) -> Iterator[Finding]:
@@ -65,12 +54,8 @@ def _columns(
             sentence = f"{table} has no column {name}, which {setting} names; it has: {', '.join(shape.columns)}."
             yield Finding("error", about, sentence, EXIT_CONFIG)
         return
-    with connection.cursor(about) as cursor:
-        found = cursor.execute(_UNREADABLE, (*join.relation, list(columns))).fetchall()
-    if found:
-        sentence = f"permission denied for {', '.join(row[0] for row in found)} of {table}; grant SELECT on it to "
-        sentence += f"syncd's role (`syncd setup {sync.name} --apply`, or --print for the DBA)."
-        yield Finding("error", about, sentence, EXIT_CONFIG)
+    if (unreadable := denied(sync, join.relation, table, columns, connection, about)) is not None:
+        yield unreadable
 
 
 def _types(join: Joined, ours: str, theirs: str, connection: CrmConnection, about: str) -> Iterator[Finding]:
@@ -89,12 +74,7 @@ def _key(join: Joined, shape: Shape, connection: CrmConnection, about: str) -> I
     table = ".".join(join.relation)
     if join.key in shape.unique:
         return
-    query = sql.SQL("SELECT 1 FROM {} WHERE {} IS NOT NULL GROUP BY {} HAVING count(*) > 1 LIMIT 1").format(
-        sql.Identifier(*join.relation), sql.Identifier(join.key), sql.Identifier(join.key)
-    )
-    with connection.cursor(about) as cursor:
-        repeated = cursor.execute(query).fetchone()
-    if repeated is not None:
+    if repeats(join.relation, join.key, connection, about):
         sentence = f"key {join.key} of join {join.name} is not unique: two rows of {table} share a value, and nobody "
         sentence += "could tell which belongs to a lead; join a view that has one row for each."
         yield Finding("error", about, sentence, EXIT_CONFIG)

@@ -9,6 +9,7 @@ from psycopg import sql
 from syncd import assembly
 from syncd.capture.scan import NUMBERS, TIMESTAMPS
 from syncd.check import capture, joins, mapping
+from syncd.check.asking import denied, repeats
 from syncd.check.finding import Finding, failure
 from syncd.config import Config, Sync
 from syncd.crm import CrmConnection, Shape, condition, look_at
@@ -27,7 +28,9 @@ def look(config: Config, sync: Sync, connection: CrmConnection) -> Iterator[Find
         if faults:
             yield from faults
             return
-        if unreadable := _unreadable(sync, own, connection, about):
+        watermark = [sync.watermark_column] if sync.watermark_column else []
+        read = [sync.key, *own, *words_of(sync.where), *watermark]
+        if unreadable := denied(sync, sync.relation, sync.table, read, connection, about):
             yield unreadable
             return
         # The very queries that the daemon will run: what they need in privileges and syntax shows here.
@@ -91,42 +94,10 @@ def _columns(sync: Sync, shape: Shape, mapped: tuple[str, ...], about: str) -> I
         )
 
 
-_UNREADABLE = """
-SELECT a.attname
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = %s AND c.relname = %s AND a.attname = ANY(%s)
-  AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')
-ORDER BY a.attnum
-"""
-
-
-def _unreadable(sync: Sync, mapped: tuple[str, ...], connection: CrmConnection, about: str) -> Finding | None:
-    """The columns that the role may not read: Postgres itself would name the table alone."""
-    wanted = [sync.key, *mapped, *words_of(sync.where), *([sync.watermark_column] if sync.watermark_column else [])]
-    with connection.cursor(about) as cursor:
-        names = [row[0] for row in cursor.execute(_UNREADABLE, (*sync.relation, wanted)).fetchall()]
-    if not names:
-        return None
-    return Finding(
-        "error",
-        about,
-        f"permission denied for {', '.join(names)} of {sync.table}; grant SELECT on it to syncd's role "
-        f"(`syncd setup {sync.name} --apply`, or --print for the DBA).",
-        EXIT_CONFIG,
-    )
-
-
 def _key(sync: Sync, shape: Shape, connection: CrmConnection, about: str) -> Iterator[Finding]:
     if sync.key in shape.unique:
         return
-    query = sql.SQL("SELECT 1 FROM {} WHERE {} IS NOT NULL GROUP BY {} HAVING count(*) > 1 LIMIT 1").format(
-        sql.Identifier(*sync.relation), sql.Identifier(sync.key), sql.Identifier(sync.key)
-    )
-    with connection.cursor(about) as cursor:
-        repeated = cursor.execute(query).fetchone()
-    if repeated is not None:
+    if repeats(sync.relation, sync.key, connection, about):
         yield Finding(
             "error",
             about,
