@@ -132,14 +132,14 @@ def field_map(config: Config, sync: Sync) -> FieldMap:
 
 
 def campaign(sync: Sync) -> Campaign:
-    """The campaign of a sync; its id is "" where `route` says it of each lead."""
+    """The campaign of a sync; its id is "" where a rule says it of each lead."""
     return Campaign(sync.campaign.number, sync.campaign.type, sync.campaign.status)
 
 
-def route(config: Config, sync: Sync) -> Route | None:
-    """Which campaign each lead of a sync goes to; None where all go to the same."""
-    rule = sync.campaign.rule
-    return None if rule is None else compile_route(rule, field_map(config, sync).columns, config.wolkvox.zone)
+def maps(config: Config, sync: Sync) -> tuple[FieldMap, Route | None]:
+    """The compiled field map of a sync, and which campaign each lead goes to; None where all go to the same."""
+    fieldmap, rule = field_map(config, sync), sync.campaign.rule
+    return fieldmap, None if rule is None else compile_route(rule, fieldmap.columns, config.wolkvox.zone)
 
 
 def source(sync: Sync, connections: CrmConnections) -> Source:
@@ -186,8 +186,12 @@ def source(sync: Sync, connections: CrmConnections) -> Source:
 
 def columns(config: Config, sync: Sync) -> tuple[str, ...]:
     """The columns that are read of each lead, besides its key; those of joined tables after the name of the join."""
-    found = route(config, sync)
-    return field_map(config, sync).columns if found is None else found.columns
+    return columns_for(*maps(config, sync))
+
+
+def columns_for(fieldmap: FieldMap, route: Route | None) -> tuple[str, ...]:
+    """The same, of maps that are compiled already."""
+    return fieldmap.columns if route is None else route.columns
 
 
 def joins(sync: Sync) -> list[Joined]:
@@ -271,13 +275,13 @@ def lanes(config: Config, connection: CrmConnection) -> list[Lane]:
     found = []
     across = frozenset(sync.name for sync in config.sync if sync.dedupe and sync.dedupe.across)
     for sync in config.sync:
-        fieldmap = field_map(config, sync)
+        fieldmap, route = maps(config, sync)
         hours = sync.max_age_hours or config.delivery.max_age_hours
         found.append(
             Lane(
                 sync=sync.name,
                 campaign=campaign(sync),
-                reader=reader(sync, columns(config, sync), connection),
+                reader=reader(sync, columns_for(fieldmap, route), connection),
                 fieldmap=fieldmap,
                 resend_changed=sync.resend == "when-changed",
                 dedupe_by=sync.dedupe.fields({*sync.fields, *fieldmap.telephones}) if sync.dedupe else (),
@@ -286,7 +290,7 @@ def lanes(config: Config, connection: CrmConnection) -> list[Lane]:
                 max_age_secs=None if hours is None else hours * 3600,
                 max_per_hour=sync.max_leads_per_hour or config.delivery.max_leads_per_hour,
                 dedupe_across=across if sync.dedupe and sync.dedupe.across else (),
-                route=route(config, sync),
+                route=route,
             )
         )
     return found

@@ -91,7 +91,8 @@ def look(config: Config, sync: Sync, connection: CrmConnection, about: str) -> I
         shape = look_at(connection, join.relation, about, "sync.join.table")
         joined = {f"{join.name}.{column}": kind for column, kind in shape.columns.items()}
         yield from types(rules_of(sync), joined, about)
-    columns = assembly.columns(config, sync)
+    fieldmap, route = assembly.maps(config, sync)
+    columns = assembly.columns_for(fieldmap, route)
     try:
         rows = [row[1:] for row in assembly.reader(sync, columns, connection).sample(_ROWS)]
     except CrmUnavailable as error:
@@ -104,7 +105,7 @@ def look(config: Config, sync: Sync, connection: CrmConnection, about: str) -> I
     empty = {name for place, name in enumerate(columns) if all(row[place] in (None, "") for row in rows)}
     if len(rows) >= _FEW:
         yield from _never(mapping, empty, len(rows), about)
-    fieldmap, route, now = assembly.field_map(config, sync), assembly.route(config, sync), time.time()
+    now = time.time()
     runs = list(fieldmap.runs([row[: len(fieldmap.columns)] for row in rows], now))
     yield from _faults([*runs, *([route.run(rows, now)] if route else [])], mapping, len(rows), about)
 

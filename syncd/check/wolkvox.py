@@ -76,7 +76,7 @@ def _campaigns(config: Config) -> dict[str, set[str]]:
     """The types that the syncs name of each campaign: of those of a lookup, too; of a column's, nobody knows them."""
     found: dict[str, set[str]] = {}
     for sync in config.sync:
-        route = assembly.route(config, sync)
+        _, route = assembly.maps(config, sync)
         for number in (sync.campaign.number,) if route is None else route.campaigns:
             found.setdefault(number, set()).add(sync.campaign.type)
     return found

@@ -51,8 +51,8 @@ def preview(
 
     config, path = loaded(own_config)
     chosen = sync_named(config, sync)
-    maps = _Maps(assembly.field_map(config, chosen), assembly.route(config, chosen))
-    columns = assembly.columns(config, chosen)
+    fieldmap, route = assembly.maps(config, chosen)
+    maps, columns = _Maps(fieldmap, route), assembly.columns_for(fieldmap, route)
     connection = assembly.crm_connection(config, path, "preview")
     try:
         reader = assembly.reader(chosen, columns, connection)
