@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     bindparam,
     case,
     func,
@@ -84,15 +85,28 @@ _CLAIM: Final = _PENDING_OF_SYNC.limit(bindparam("most"))
 
 def claim(connection: Connection, sync_id: int, limit: int) -> Claim:
     """The pending leads that have waited longest, those that were there at the start last; nothing is written."""
-    seq = connection.scalar(_SEQ, {"of_sync": sync_id})
-    rows = connection.execute(_CLAIM, {"of_sync": sync_id, "most": limit}).all()
-    return Claim(seq or 0, [Claimed._make(row) for row in rows])
+    return _claimed(connection, sync_id, _CLAIM, most=limit)
+
+
+_CLAIM_OF_CAMPAIGN: Final = _CLAIM.where(lead.c.campaign_id == bindparam("of_campaign"))
+_CLAIM_UNROUTED: Final = _CLAIM.where(lead.c.campaign_id.is_(None))
+
+
+def claim_routed(connection: Connection, sync_id: int, campaign_id: str | None, limit: int) -> Claim:
+    """The same of those that go to one campaign; None for those of which it is not known yet."""
+    if campaign_id is None:
+        return _claimed(connection, sync_id, _CLAIM_UNROUTED, most=limit)
+    return _claimed(connection, sync_id, _CLAIM_OF_CAMPAIGN, most=limit, of_campaign=campaign_id)
 
 
 def claim_these(connection: Connection, home: Home, sync_id: int, ids: Sequence[int]) -> Claim:
     """Those of some leads that are pending still."""
+    return _claimed(connection, sync_id, _PENDING_OF_SYNC.where(home.among(lead.c.id, ids)))
+
+
+def _claimed(connection: Connection, sync_id: int, query: Select[Any], **given: Any) -> Claim:
     seq = connection.scalar(_SEQ, {"of_sync": sync_id})
-    rows = connection.execute(_PENDING_OF_SYNC.where(home.among(lead.c.id, ids)), {"of_sync": sync_id}).all()
+    rows = connection.execute(query, given | {"of_sync": sync_id}).all()
     return Claim(seq or 0, [Claimed._make(row) for row in rows])
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import func, select, update
 
-from syncd.ledger.calls import PENDING, Claim
+from syncd.ledger.calls import PENDING, Claim, claim_routed
 from syncd.ledger.home import Home
-from syncd.ledger.schema import lead, sync
-from syncd.model import Claimed, Instant
+from syncd.ledger.schema import lead
+from syncd.model import Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Routing:
             campaign_id: None for those of which it is not known yet.
         """
         with self._home.read() as connection:
-            return _claim(connection, sync_id, limit, lead.c.campaign_id.is_not_distinct_from(campaign_id))
+            return claim_routed(connection, sync_id, campaign_id, limit)
 
     def note(self, sync_id: int, seq: int, routes: Mapping[str, Sequence[int]]) -> None:
         """Write down where pending leads go.
@@ -80,14 +80,3 @@ class Routing:
                 .where(lead.c.sync_id == sync_id, lead.c.state == PENDING, lead.c.campaign_id.is_not(None))
                 .values(campaign_id=None)
             )
-
-
-def _claim(connection: Connection, sync_id: int, limit: int, whose: ColumnElement[bool]) -> Claim:
-    seq = connection.scalar(select(sync.c.seq).where(sync.c.id == sync_id))
-    rows = connection.execute(
-        select(lead.c.id, lead.c.key, lead.c.captured_at, lead.c.fingerprint)
-        .where(lead.c.sync_id == sync_id, lead.c.state == PENDING, whose)
-        .order_by(lead.c.rank, lead.c.captured_at, lead.c.id)
-        .limit(limit)
-    ).all()
-    return Claim(seq or 0, [Claimed._make(row) for row in rows])
