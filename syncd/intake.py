@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from syncd.capture import Existing, Page, Position, Source
 from syncd.errors import CaptureLost, CrmError
 from syncd.ledger import Ledger
-from syncd.model import Clock, Instant
+from syncd.model import Clock, Instant, is_set_back
 from syncd.scanning import Progress, Scanner
 
 _RETRY_SECS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 _CONFIRM_SECS = 0.25
-_SET_BACK_SECS = 60.0
-"""A clock that is corrected by less than this changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class Intake:
 
     def due_at(self, now: Instant) -> Instant:
         """When the next turn has work: `now` or earlier for at once."""
-        if self._is_set_back(now) or self._has_heard() or self._may_scan(now):
+        if is_set_back(now, self._turned_at) or self._has_heard() or self._may_scan(now):
             return now
         if self._begun and (self.up_to_date or self._lost) and not self._scanner.waits_for_reading:
             return min(self.next_at, self._scanner.next_at(now))
@@ -127,7 +125,7 @@ class Intake:
             LedgerError: the ledger cannot take it; nothing was acknowledged.
         """
         began = self._clock()
-        if self._is_set_back(began):
+        if is_set_back(began, self._turned_at):
             self.next_at = began
         # In turn, where looks are due faster than they can be made: neither may starve the other.
         may_look_later = self.next_at > began or self._is_late
@@ -142,10 +140,6 @@ class Intake:
         self._turned_at = self._clock()
         self._is_late = self.next_at <= self._turned_at
         return result
-
-    def _is_set_back(self, now: Instant) -> bool:
-        """Whether the clock was set back: what was to wait by the old time would wait as long as that jump."""
-        return now < self._turned_at - _SET_BACK_SECS
 
     def _has_heard(self) -> bool:
         return self.trouble is None and self.source.awake()

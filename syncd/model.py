@@ -14,6 +14,15 @@ from typing import NamedTuple
 Instant = float
 Clock = Callable[[], Instant]
 
+_SET_BACK_SECS = 60.0
+"""A clock that is corrected by less than this changes nothing."""
+
+
+def is_set_back(now: Instant, since: Instant) -> bool:
+    """Whether the clock was set back since an instant, so that a wait which began then would last as long as that."""
+    return now < since - _SET_BACK_SECS
+
+
 Record = dict[str, str]
 """A wolkvox record: every field of the campaign's type, each a string, ``""`` where absent."""
 

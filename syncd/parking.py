@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syncd.model import Instant
+from syncd.model import Instant, is_set_back
 
 SENDER = "sender"
 SLOWEST_SECS = 3600.0
 """The longest that something waits before it is tried again, unless its first wait is longer."""
-
-_SET_BACK_SECS = 60.0
-"""A clock that is corrected by less than this changes nothing."""
 
 
 def campaign_key(campaign_id: str) -> str:
@@ -81,7 +78,7 @@ class Parks:
         for key in keys:
             park = self._parks.get(key)
             # A clock that was set back would make it last as long as that jump: then it is tried at once instead.
-            if park is not None and park.since - _SET_BACK_SECS <= now < park.until:
+            if park is not None and not is_set_back(now, park.since) and now < park.until:
                 return park
         return None
 

@@ -55,36 +55,8 @@ FULL_NAME: Final = (
     "name",
 )
 """The surest first: Odoo's ``name`` is the title of a deal, and its ``contact_name`` the person."""
-TELEPHONE: Final = frozenset(
-    [
-        "phone",
-        "telefono",
-        "tel",
-        "telephone",
-        "fono",
-        "fijo",
-        "cel",
-        "celular",
-        "mobile",
-        "movil",
-        "cell",
-        "cellphone",
-        "whatsapp",
-        "mobilephone",
-    ]
-)
-MOBILE: Final = frozenset(
-    [
-        "cel",
-        "celular",
-        "mobile",
-        "movil",
-        "cell",
-        "cellphone",
-        "whatsapp",
-        "mobilephone",
-    ]
-)
+MOBILE: Final = frozenset(["cel", "celular", "mobile", "movil", "cell", "cellphone", "whatsapp", "mobilephone"])
+TELEPHONE: Final = MOBILE | {"phone", "telefono", "tel", "telephone", "fono", "fijo"}
 NO_TELEPHONE: Final = frozenset(
     [
         "fax",
