@@ -12,6 +12,7 @@ from typing import Any
 
 from psycopg import sql
 
+from syncd.crm.shape import identifier
 from syncd.crm.values import expression
 
 _BASE = "the lead"
@@ -67,7 +68,7 @@ def select_joined(
     """
 
     def name(*parts: str) -> sql.Identifier:
-        return sql.Identifier(*(part.replace("%", "%%") if with_parameters else part for part in parts))
+        return identifier(*parts, with_parameters=with_parameters)
 
     def at(column: str) -> tuple[sql.Identifier, str]:
         place, own = place_of(column, joins)

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from syncd.crm.connection import CrmConnection
 from syncd.crm.joining import Joined, greatest_first, once, select_joined
-from syncd.crm.shape import Shape, condition, look_at
+from syncd.crm.shape import Shape, condition, identifier, look_at
 from syncd.crm.values import expression, rows_of
 from syncd.errors import CrmFault, CrmUnavailable, CrmUndecodable
 
@@ -153,7 +153,7 @@ def _select(
     with_parameters: bool,
 ) -> sql.Composed:
     def name(*parts: str) -> sql.Identifier:
-        return sql.Identifier(*(part.replace("%", "%%") if with_parameters else part for part in parts))
+        return identifier(*parts, with_parameters=with_parameters)
 
     return sql.SQL("SELECT {}::text AS key, {} FROM {} WHERE {}").format(
         name(key),
@@ -170,7 +170,7 @@ def _among(shape: Shape, key: str, about: str) -> sql.Composed:
     if key not in shape.columns:
         raise CrmFault(f"The CRM has no column {key} for {about}.", "Correct sync.key.")
     key_type = sql.SQL(shape.columns[key])  # the catalogue's own words
-    return sql.SQL(" AND {} = ANY(%s::text[]::{}[])").format(sql.Identifier(key.replace("%", "%%")), key_type)
+    return sql.SQL(" AND {} = ANY(%s::text[]::{}[])").format(identifier(key, with_parameters=True), key_type)
 
 
 @dataclass(frozen=True, slots=True)

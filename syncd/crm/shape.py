@@ -92,9 +92,18 @@ def condition(where: str | None, *, with_parameters: bool = False) -> sql.Compos
     """
     if where is None:
         return sql.SQL("true")
-    text = where.replace("%", "%%") if with_parameters else where
+    text = _doubled(where) if with_parameters else where
     # The new line ends a comment that the operator may have left, which would swallow the parenthesis.
     return sql.SQL("(" + text + "\n)")  # it is the operator's own SQL
+
+
+def identifier(*parts: str, with_parameters: bool) -> sql.Identifier:
+    """A quoted name, such as of a column with its table; `with_parameters` as for `condition`."""
+    return sql.Identifier(*(map(_doubled, parts) if with_parameters else parts))
+
+
+def _doubled(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 def crm_clock(connection: CrmConnection) -> float:

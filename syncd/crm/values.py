@@ -21,7 +21,7 @@ from typing import Any, Final
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.adapt import Transformer
+from psycopg.adapt import Loader, Transformer
 from psycopg.pq import Format
 from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, TimestamptzLoader, TimetzLoader
 from psycopg.types.json import set_json_loads
@@ -47,14 +47,7 @@ def expression(column: sql.Composable, read_as: str) -> sql.Composable:
 
 def register(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     """Load the types as the module says, on this connection."""
-    loaders = (
-        ("date", _Date),
-        ("time", _Time),
-        ("timetz", _Timetz),
-        ("timestamp", _Timestamp),
-        ("timestamptz", _Timestamptz),
-    )
-    for name, loader in loaders:
+    for name, loader in _MOMENTS.items():
         connection.adapters.register_loader(name, loader)
     as_text = ["interval", *(f"{name}{kind}" for name in _RANGES for kind in ("range", "multirange"))]
     for name in as_text:
@@ -93,36 +86,29 @@ def _value(load: Callable[[Any], Any], data: bytes | None) -> Any:
         return bytes(data)  # which the field map refuses, for this row alone
 
 
-def _or_text(load: Callable[[Any], Any], data: Any) -> Any:
-    try:
-        return load(data)
-    except psycopg.DataError:
-        return bytes(data).decode()
+def _or_as_text(base: type[Loader]) -> type[Loader]:
+    """A loader that gives the text of what Python cannot hold."""
+
+    class OrText(base):  # type: ignore[misc, valid-type]  # a class is made of each
+        def load(self, data: Any) -> Any:
+            try:
+                return super().load(data)
+            except psycopg.DataError:
+                return bytes(data).decode()
+
+    return OrText
 
 
-class _Date(DateLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
-
-
-class _Time(TimeLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
-
-
-class _Timetz(TimetzLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
-
-
-class _Timestamp(TimestampLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
-
-
-class _Timestamptz(TimestamptzLoader):
-    def load(self, data: Any) -> Any:
-        return _or_text(super().load, data)
+_MOMENTS: Final = {
+    name: _or_as_text(base)
+    for name, base in (
+        ("date", DateLoader),
+        ("time", TimeLoader),
+        ("timetz", TimetzLoader),
+        ("timestamp", TimestampLoader),
+        ("timestamptz", TimestamptzLoader),
+    )
+}
 
 
 def _json(data: bytes | str) -> Any:
